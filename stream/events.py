@@ -1,0 +1,192 @@
+"""The messages that flow from an engine to its sinks. One frozen dataclass each; every time is also a sample index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.spec import ModelCard
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class VerdictState(StrEnum):
+    """How far a verdict may be trusted."""
+
+    WARMING_UP = "warming-up"
+    """Less than one whole window of unbroken audio so far."""
+    SILENCE = "silence"
+    """The window is mostly silent; the vote is frozen."""
+    UNSURE = "unsure"
+    """No label is likely enough."""
+    DECIDED = "decided"
+    """The label has entered by its threshold and not yet left."""
+
+
+class HealthState(StrEnum):
+    """What a channel's source is doing."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    STALLED = "stalled"
+    """Connected, but no samples come."""
+    SILENT = "silent"
+    """Samples come, all of them below the silence gate."""
+    RECONNECTING = "reconnecting"
+    FAILED = "failed"
+    """The address is wrong; it is tried again at the longest interval only."""
+    ENDED = "ended"
+    """A source with an end (a file, standard input) has been heard to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a channel sounds like at one moment.
+
+    ``sample`` is the absolute index one past the last sample heard, at the model's sample rate. ``time`` and ``since``
+    are Unix seconds: of the capture of that sample, and of when the present label (or state) began. ``raw`` and
+    ``smoothed`` are probabilities in the order of ``labels``, shape (classes,); None while nothing has been scored.
+    ``latency_ms`` runs from the capture of the last sample to this verdict. ``dropped`` counts the channel's windows
+    lost to overload so far.
+    """
+
+    channel: str
+    sample: int
+    time: float
+    state: VerdictState
+    label: str | None
+    confidence: float | None
+    since: float
+    labels: tuple[str, ...]
+    raw: FloatArray | None
+    smoothed: FloatArray | None
+    latency_ms: float
+    dropped: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as one JSON object: probabilities become ``{label: probability}``."""
+
+        def by_label(values: FloatArray | None) -> dict[str, float] | None:
+            if values is None:
+                return None
+            return {label: round(float(value), 5) for label, value in zip(self.labels, values, strict=True)}
+
+        return {
+            "channel": self.channel,
+            "sample": self.sample,
+            "time": round(self.time, 4),
+            "state": self.state.value,
+            "label": self.label,
+            "confidence": None if self.confidence is None else round(self.confidence, 5),
+            "since": round(self.since, 4),
+            "raw": by_label(self.raw),
+            "smoothed": by_label(self.smoothed),
+            "latency_ms": round(self.latency_ms, 3),
+            "dropped": self.dropped,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """New feature frames, for the spectrogram: ``values`` (frames, n_mels) in log10 units; the first frame starts at
+    absolute sample ``start``. ``time`` is the Unix time of capture of the last frame's last sample."""
+
+    channel: str
+    start: int
+    time: float
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """``samples`` samples are missing from absolute index ``start`` on; no window spans them."""
+
+    channel: str
+    start: int
+    samples: int
+    time: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A channel's condition, published at every change and once a second.
+
+    ``source`` is the source's address as given, ``source_name`` what to show a person; ``reason`` one sentence on the
+    state, empty when live; ``title`` what a radio station says is playing; ``warnings`` what makes a live signal useless
+    (flat, clipped, choppy). Latencies are those of the verdicts of the last minute, from capture to verdict.
+    """
+
+    channel: str
+    state: HealthState
+    since: float
+    time: float
+    source: str
+    source_name: str
+    reason: str = ""
+    synthetic: bool = False
+    title: str | None = None
+    level_dbfs: float | None = None
+    warnings: tuple[str, ...] = ()
+    reconnects: int = 0
+    gaps: int = 0
+    lost_samples: int = 0
+    dropped: int = 0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChoice:
+    """One source that the page may switch to."""
+
+    address: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message on a link from an engine: what it runs, so that a page can draw before any audio comes.
+
+    ``boot`` is new at every start of the engine: a viewer's cursor from an earlier boot is void.
+    """
+
+    boot: str
+    channel: str
+    card: ModelCard
+    scorer: str
+    source: str
+    half_life_s: float
+    hop_s: float
+    choices: tuple[SourceChoice, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The engine's present settings, published when one of them changes (also by another viewer)."""
+
+    source: str
+    half_life_s: float
+    choices: tuple[SourceChoice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetSource:
+    """Command: listen to this address instead. Only addresses among the engine's choices are accepted."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetHalfLife:
+    """Command: the vote's half-life, in seconds (> 0)."""
+
+    seconds: float
+
+
+Event = Verdict | Frames | Gap | Health | Hello | Settings
+Command = SetSource | SetHalfLife
