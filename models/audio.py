@@ -1,0 +1,143 @@
+"""Decoding and resampling: from any file that PyAV opens to mono samples at a model's rate.
+
+Both training and live audio come through here, so that a model hears the same resampler in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from models.errors import AudioError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Decoder:
+    """The first audio stream of a file, decoded piece by piece.
+
+    ``sample_rate_hz`` and ``channels`` are the file's own. ``skipped_packets`` counts damaged packets passed over.
+
+    Raises:
+        AudioError: missing, empty, not audio, or nothing in it decodes.
+    """
+
+    def __init__(self, file: Path | str | IO[bytes], *, name: str | None = None) -> None:
+        self.name = name or str(file)
+        self.skipped_packets = 0
+        if isinstance(file, Path):
+            check_readable(file)
+            file = str(file)
+        try:
+            # Tags in the wild are often Latin-1: a title that is not UTF-8 must not stop the music.
+            self._container = av.open(file, mode="r", metadata_errors="replace")
+        except (av.error.FFmpegError, OSError) as error:
+            raise AudioError(f"{self.name}: expected an audio file, could not decode it ({_words(error)})") from error
+        if not self._container.streams.audio:
+            self._container.close()
+            raise AudioError(f"{self.name}: expected audio, the file has no audio stream")
+        self._stream = self._container.streams.audio[0]
+        self.sample_rate_hz: int = self._stream.rate or 0
+        self.channels: int = self._stream.channels
+        if self.sample_rate_hz <= 0 or self.channels <= 0:
+            self.close()
+            raise AudioError(f"{self.name}: expected audio, its rate or channel count is not known")
+        duration = self._container.duration
+        self.duration_s: float | None = duration / av.time_base if duration else None
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        """Yield samples (frames, channels), float32 in [-1, 1], at the file's own rate."""
+        to_float = av.AudioResampler(format="flt", layout=self._stream.layout, rate=self.sample_rate_hz)
+        decoded_any = False
+        for packet in self._container.demux(self._stream):
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                # One damaged packet (a cut in the middle of a frame, a bit error) costs its own few milliseconds.
+                self.skipped_packets += 1
+                continue
+            for frame in decoded:
+                for converted in to_float.resample(frame):
+                    decoded_any = True
+                    # Packed: one row of interleaved samples.
+                    yield np.asarray(converted.to_ndarray(), dtype=np.float32).reshape(-1, self.channels)
+        if not decoded_any:
+            raise AudioError(f"{self.name}: expected audio, nothing in the file could be decoded")
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._container.close()
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Resampler:
+    """Interleaved audio at one rate to mono at another, any amount at a time (soxr HQ; mean of the channels).
+
+    Where the rates are equal the samples pass through untouched.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self._soxr = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
+
+    def feed(self, samples: FloatArray) -> FloatArray:
+        """Take (frames, channels); return the mono samples (n,) that are ready."""
+        mono = downmix(samples)
+        return mono if self._soxr is None else np.asarray(self._soxr.resample_chunk(mono))
+
+    def flush(self) -> FloatArray:
+        """The samples (n,) still inside the filter, at the end of the audio."""
+        empty = np.empty(0, dtype=np.float32)
+        return empty if self._soxr is None else np.asarray(self._soxr.resample_chunk(empty, last=True))
+
+
+def downmix(samples: FloatArray) -> FloatArray:
+    """Mean over the channels: (frames, channels) -> (frames,)."""
+    if samples.shape[1] == 1:
+        return np.ascontiguousarray(samples[:, 0])
+    return np.asarray(samples.mean(axis=1, dtype=np.float32))
+
+
+def load(path: Path, sample_rate_hz: int) -> FloatArray:
+    """A whole file as mono samples (n,) at ``sample_rate_hz``.
+
+    Raises:
+        AudioError: as ``Decoder``.
+    """
+    with Decoder(path) as decoder:
+        resampler = Resampler(decoder.sample_rate_hz, sample_rate_hz)
+        pieces = [resampler.feed(samples) for samples in decoder]
+    return np.concatenate([*pieces, resampler.flush()])
+
+
+def check_readable(path: Path) -> None:
+    """Say in plain words what is wrong with a path, before a decoder says it in its own.
+
+    Raises:
+        AudioError: missing, a folder, empty, or not allowed to be read.
+    """
+    if not path.exists():
+        raise AudioError(f"{path}: no such file")
+    if path.is_dir():
+        raise AudioError(f"{path}: expected an audio file, this is a folder")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
+    if empty:
+        raise AudioError(f"{path}: expected an audio file, this file is empty")
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,86 @@
+"""The one-file model: an ONNX graph whose metadata carries the card. Opening it checks all that the card promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from models.errors import ModelFileError
+from models.spec import ModelCard
+
+CARD_KEY = "genrescope.card"
+"""Metadata key under which the card stands in the ONNX file."""
+
+INPUT_NAME = "features"
+"""Name of the graph's input, (batch, n_mels, frames); its outputs are logits named after the card's heads."""
+
+# ONNX Runtime's errors have no common root of their own.
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSession, ModelCard]:
+    """Open a model file with ONNX Runtime on the CPU and check it against its card.
+
+    Raises:
+        ModelFileError: missing, truncated, not ONNX, without a card, or unlike its card.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"model {path}: cannot be read ({error.strerror}); `genrescope models` lists models"
+        ) from error
+    if not data:
+        raise ModelFileError(f"model {path}: expected an ONNX file, this file is empty")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its errors reach the user once, in our words
+    # A pool of one has nothing to spin for; spinning would burn a core between two windows.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        # From bytes, never from the path: a foreign file cannot then pull in other files as "external data".
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except _LOAD_ERRORS as error:
+        reason = str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
+        raise ModelFileError(f"model {path}: not a complete ONNX model ({reason})") from error
+    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    if text is None:
+        raise ModelFileError(
+            f"model {path}: an ONNX file without a genrescope card ({CARD_KEY!r} in its metadata); "
+            "make one with `genrescope export`"
+        )
+    try:
+        card = ModelCard.from_json(text)
+    except ModelFileError as error:
+        raise ModelFileError(f"model {path}: {error}") from error
+    _check_graph(path, session, card)
+    return session, card
+
+
+def _check_graph(path: Path, session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+    def refuse(what: str, expected: object, actual: object) -> None:
+        raise ModelFileError(f"model {path}: its card expected {what} {expected}, its graph has {actual}")
+
+    inputs = {node.name: node for node in session.get_inputs()}
+    if set(inputs) != {INPUT_NAME}:
+        refuse("the input", [INPUT_NAME], sorted(inputs))
+    shape = inputs[INPUT_NAME].shape
+    if tuple(shape[1:]) != card.input_shape or isinstance(shape[0], int):
+        refuse("an input of shape", ("batch", *card.input_shape), tuple(shape))
+    outputs = {node.name: node for node in session.get_outputs()}
+    if set(outputs) != {head.name for head in card.heads}:
+        refuse("the outputs", sorted(head.name for head in card.heads), sorted(outputs))
+    for head in card.heads:
+        classes = outputs[head.name].shape[-1]
+        if classes != len(head.labels):
+            refuse(f"{head.name!r} with this many classes:", len(head.labels), classes)

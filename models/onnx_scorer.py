@@ -1,0 +1,31 @@
+"""Scoring with ONNX Runtime on the CPU: runs everywhere, and is the reference for every other scorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from models.model_file import INPUT_NAME, open_model
+from models.scorer import FloatArray, calibrated, check_windows
+
+
+class OnnxScorer:
+    """A model file behind ONNX Runtime.
+
+    One thread by default: the networks are small, and a second thread costs more in waking than it brings.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        self._session, self.card = open_model(path, threads=threads)
+        self.name = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
+
+    def score(self, windows: FloatArray) -> dict[str, FloatArray]:
+        """See ``models.scorer.Scorer.score``."""
+        check_windows(windows, self.card)
+        if not len(windows):
+            return {head.name: np.empty((0, len(head.labels)), dtype=np.float32) for head in self.card.heads}
+        names = [head.name for head in self.card.heads]
+        logits = self._session.run(names, {INPUT_NAME: windows})
+        return {head.name: calibrated(values, head) for head, values in zip(self.card.heads, logits, strict=True)}

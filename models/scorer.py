@@ -1,0 +1,82 @@
+"""What a scorer is: windows in, calibrated probabilities out. One file per runtime implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import GenrescopeError
+from models.spec import Head, ModelCard
+
+FloatArray = npt.NDArray[np.float32]
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+DEFAULT_MODEL = PRETRAINED / "genre10-lidy-parallel.onnx"
+
+
+class ScorerKind(StrEnum):
+    """The runtimes a model can be scored by."""
+
+    AUTO = "auto"
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A loaded model. One thread at a time calls ``score``."""
+
+    card: ModelCard
+    name: str
+    """The runtime and its device, to show a person: ``ONNX Runtime 1.31 (CPU)``."""
+
+    def score(self, windows: FloatArray) -> Mapping[str, FloatArray]:
+        """Probabilities of each head, ``{head name: (n, classes)}``, for windows (n, n_mels, frames).
+
+        Raises:
+            FeatureShapeError: the windows are not of the card's shape.
+        """
+        ...
+
+
+class FeatureShapeError(GenrescopeError):
+    """Windows of another shape than the model's card says."""
+
+
+def check_windows(windows: FloatArray, card: ModelCard) -> None:
+    """Refuse windows that are not (n, n_mels, frames) of the card.
+
+    Raises:
+        FeatureShapeError: with the expected and the actual shape.
+    """
+    if windows.ndim != 3 or windows.shape[1:] != card.input_shape:
+        expected = ("n", *card.input_shape)
+        raise FeatureShapeError(f"model {card.name!r} expected windows of shape {expected}, got {windows.shape}")
+
+
+def calibrated(logits: FloatArray, head: Head) -> FloatArray:
+    """Softmax of ``logits / temperature``: (n, classes) -> (n, classes)."""
+    scaled = logits.astype(np.float64) / head.temperature
+    scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
+    powers = np.exp(scaled)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def load_scorer(path: Path = DEFAULT_MODEL, kind: ScorerKind = ScorerKind.AUTO) -> Scorer:
+    """Load a model file with the runtime asked for (``auto``: ONNX Runtime).
+
+    Raises:
+        ModelFileError: the file is missing, damaged, foreign, or contradicts its card.
+    """
+    if kind is ScorerKind.TORCH:
+        from models.torch_scorer import TorchScorer
+
+        return TorchScorer(path)
+    from models.onnx_scorer import OnnxScorer
+
+    return OnnxScorer(path)
