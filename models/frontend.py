@@ -17,8 +17,9 @@ from models.spec import FeatureSpec
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-_FRAMES_AT_ONCE = 256
-"""Upper bound on the frames transformed together, so that a long file costs no more memory than a short one."""
+_FRAMES_AT_ONCE = 32
+"""Frames transformed together at most: a long file then needs no more memory than a short one, and what a channel keeps
+stays small where there are hundreds."""
 
 
 @lru_cache(maxsize=8)
@@ -58,31 +59,44 @@ class FrontEnd:
         # Periodic Hann, as librosa's and scipy.signal's fftbins=True.
         self._taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
         self._mel = mel_filterbank(spec)
-        self._pending: FloatArray = np.empty(0, dtype=np.float32)
+        self._buffer = np.empty(spec.n_fft + _FRAMES_AT_ONCE * spec.hop_samples, dtype=np.float32)
+        self._filled = 0
+        self._no_frames = np.empty((0, spec.n_mels), dtype=np.float32)
 
     def reset(self) -> None:
         """Forget the samples that do not yet make a frame: what comes next does not follow on."""
-        self._pending = self._pending[:0]
+        self._filled = 0
 
     def feed(self, samples: npt.NDArray[np.floating]) -> FloatArray:
         """Take mono samples (n,), any number; return the frames they complete, shape (frames, n_mels)."""
-        spec = self.spec
-        pending = np.concatenate([self._pending, samples.astype(np.float32, copy=False)])
-        count = spec.frames_in(len(pending))
-        frames = np.empty((count, spec.n_mels), dtype=np.float32)
-        if count:
-            cut = np.lib.stride_tricks.sliding_window_view(pending, spec.n_fft)[:: spec.hop_samples]
-            for first in range(0, count, _FRAMES_AT_ONCE):
-                last = min(first + _FRAMES_AT_ONCE, count)
-                frames[first:last] = self._transform(cut[first:last])
-        # A copy, so that one small remainder does not keep a whole file's samples alive.
-        self._pending = pending[count * spec.hop_samples :].copy()
+        room = len(self._buffer) - self._filled
+        if len(samples) <= room:
+            return self._take(samples)
+        frames = [self._take(samples[:room])]
+        step = _FRAMES_AT_ONCE * self.spec.hop_samples
+        frames += [self._take(samples[first : first + step]) for first in range(room, len(samples), step)]
+        return np.concatenate(frames)
+
+    def _take(self, samples: npt.NDArray[np.floating]) -> FloatArray:
+        spec, buffer = self.spec, self._buffer
+        filled = self._filled + len(samples)
+        buffer[self._filled : filled] = samples
+        count = spec.frames_in(filled)
+        if not count:
+            self._filled = filled
+            return self._no_frames
+        # A strided view made by hand: sliding_window_view costs more than the transform of one frame.
+        overlapping: FloatArray = np.ndarray((count, spec.n_fft), np.float32, buffer, strides=(4 * spec.hop_samples, 4))
+        frames = self._transform(overlapping)
+        used = count * spec.hop_samples
+        self._filled = filled - used
+        buffer[: self._filled] = buffer[used:filled].copy()
         return frames
 
-    def _transform(self, cut: npt.NDArray[np.float32]) -> Float64Array:
-        spectrum = scipy.fft.rfft(cut * self._taper, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        return np.asarray(np.log10(np.maximum(power @ self._mel, self.spec.floor)))
+    def _transform(self, overlapping: FloatArray) -> FloatArray:
+        spectrum = scipy.fft.rfft(overlapping * self._taper, axis=1)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        return np.asarray(np.log10(np.maximum(power @ self._mel, self.spec.floor)), dtype=np.float32)
 
 
 def features(samples: npt.NDArray[np.floating], spec: FeatureSpec) -> FloatArray:

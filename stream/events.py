@@ -117,8 +117,8 @@ class Health:
     """A channel's condition, published at every change and once a second.
 
     ``source`` is the source's address as given, ``source_name`` what to show a person; ``reason`` one sentence on the
-    state, empty when live; ``title`` what a radio station says is playing; ``warnings`` what makes a live signal useless
-    (flat, clipped, choppy). Latencies are those of the verdicts of the last minute, from capture to verdict.
+    state, empty when live; ``title`` what a radio station says is playing; ``warnings`` what makes a live signal
+    useless (flat, clipped, choppy). Latencies are those of the latest verdicts, from capture to verdict.
     """
 
     channel: str

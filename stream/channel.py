@@ -1,0 +1,240 @@
+"""One input from its ring to its verdicts: front end, windows, silence gate, vote, and the account of all of them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.frontend import FrontEnd
+from models.spec import ModelCard
+from stream.events import Event, Frames, Gap, Health, HealthState, Verdict, VerdictState
+from stream.level import FloatArray, LevelMeter
+from stream.ring import Block, Ring
+from stream.source import Source
+from stream.supervisor import Supervisor
+from stream.vote import RunningVote
+from stream.windows import Look, Windows
+
+RING_SECONDS = 5.0
+_LATENCIES_KEPT = 256
+_CHOPPY_GAPS = 3
+_CHOPPY_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DueLook:
+    """A look with the monotonic and the Unix time of the capture of its last sample."""
+
+    look: Look
+    captured_at: float
+    time: float
+
+
+class Channel:
+    """One source on its way to verdicts. ``feed`` and ``decide`` are called by the engine's thread alone."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        card: ModelCard,
+        *,
+        hop_frames: int,
+        half_life_s: float,
+        frames_per_tick: int = 1,
+        on_due: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.vote = RunningVote(card.head, half_life_s=half_life_s)
+        self.dropped = 0
+        self._card = card
+        self._spec = card.features
+        self._frames_per_tick = frames_per_tick
+        self._on_due = on_due
+        self._front_end = FrontEnd(self._spec)
+        self._level = LevelMeter(self._spec.hop_samples, self._spec.seconds_per_frame)
+        self._windows = Windows(card, hop_frames=hop_frames)
+        self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._gap_times: deque[float] = deque(maxlen=_CHOPPY_GAPS)
+        self._lost_before = 0
+        self._listen(source, start=0)
+
+    def _listen(self, source: Source, *, start: int) -> None:
+        rate = self._spec.sample_rate_hz
+        self.source = source
+        self.ring = Ring(round(RING_SECONDS * rate), start=start, on_write=self._written)
+        self._supervisor = Supervisor(source, self.ring, rate, name=self.name, on_change=self._wake)
+        self._begun_at = time.time() - start / rate
+        self._expected = start
+        self._segment_start = start
+        self._last_look: int | None = None
+        self._verdict_since: tuple[VerdictState | None, str | None, float] = (None, None, 0.0)
+        self._health_since = (HealthState.STARTING, time.time())
+        self._begin(start)
+
+    def _begin(self, start: int) -> None:
+        """What comes next does not follow on from what has been."""
+        self._front_end.reset()
+        self._level.reset()
+        self._windows.reset(start)
+        self._segment_start = self._frames_end = start
+        self._wanted = 1
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Stop listening and close the source."""
+        self._supervisor.stop()
+
+    def listen_to(self, source: Source) -> None:
+        """Listen to another source instead. The sample count goes on; the vote begins afresh."""
+        self.stop()
+        self._lost_before += self.ring.lost
+        self._listen(source, start=self.ring.written + 1)
+        self.vote.reset()
+        self.start()
+
+    @property
+    def finished(self) -> bool:
+        """True once the source has ended and all of it has been heard."""
+        return self._supervisor.condition.state is HealthState.ENDED and not self.ring.held
+
+    def _wake(self) -> None:
+        if self._on_due is not None:
+            self._on_due()
+
+    def _written(self) -> None:
+        # Called by the source's thread. The engine is woken only when there is something to do, so that small capture
+        # blocks cost it nothing.
+        if self.ring.held >= self._wanted:
+            self._wake()
+
+    def feed(self) -> tuple[list[DueLook], list[Event]]:
+        """Take what the ring holds; return the looks now due and what there is to publish."""
+        due: list[DueLook] = []
+        events: list[Event] = []
+        for block in self.ring.read():
+            if block.start != self._expected:
+                events.append(self._gap(block))
+            self._expected = block.end
+            active = self._level.feed(block.samples)
+            frames = self._front_end.feed(block.samples)
+            due += [self._due_look(look, block) for look in self._windows.feed(frames, active)]
+            if len(frames):
+                events.append(self._frames(frames, block))
+        if self.source.live and len(due) > 1:
+            # The one overload rule: the newest window wins, the drop is counted.
+            self.dropped += sum(one.look.features is not None for one in due[:-1])
+            due = due[-1:]
+        heard = self._expected - self._segment_start
+        until_frames = self._frames_end - self._segment_start + self._spec.samples_for(self._frames_per_tick)
+        self._wanted = max(1, min(self._windows.samples_until_due, until_frames) - heard)
+        return due, events
+
+    def _gap(self, block: Block) -> Gap:
+        now = time.time()
+        gap = Gap(self.name, self._expected, block.start - self._expected, now, block.reason)
+        self._gap_times.append(now)
+        self._begin(block.start)
+        return gap
+
+    def _frames(self, frames: FloatArray, block: Block) -> Frames:
+        start = self._frames_end
+        self._frames_end += len(frames) * self._spec.hop_samples
+        end = start + self._spec.samples_for(len(frames))
+        return Frames(self.name, start, self._unix_time(end, self._captured_at(end, block)), frames)
+
+    def _captured_at(self, end: int, block: Block) -> float:
+        """Monotonic time of the capture of the sample before ``end``, which lies in ``block``."""
+        if not self.source.live:
+            return block.captured_at
+        return block.captured_at - (block.end - end) / self._spec.sample_rate_hz
+
+    def _unix_time(self, end: int, captured_at: float) -> float:
+        # A replay's samples have no time of capture: theirs is when they would have been heard, played from the start.
+        if not self.source.live:
+            return self._begun_at + end / self._spec.sample_rate_hz
+        return time.time() - (time.monotonic() - captured_at)
+
+    def _due_look(self, look: Look, block: Block) -> DueLook:
+        captured_at = self._captured_at(look.end, block)
+        return DueLook(look, captured_at, self._unix_time(look.end, captured_at))
+
+    def decide(self, due: DueLook, probabilities: FloatArray | None) -> Verdict:
+        """The verdict on one look, from its probabilities (classes,); None where it was not scored."""
+        look = due.look
+        elapsed_s = 0.0 if self._last_look is None else (look.end - self._last_look) / self._spec.sample_rate_hz
+        self._last_look = look.end
+        label: str | None = None
+        confidence: float | None = None
+        if probabilities is None:
+            # The vote is frozen: what was heard before the silence still counts after it.
+            state = VerdictState.SILENCE if look.silent else VerdictState.WARMING_UP
+        else:
+            standing = self.vote.update(probabilities, elapsed_s=elapsed_s)
+            confidence = standing.confidence
+            state = VerdictState.UNSURE
+            if standing.label is not None:
+                state = VerdictState.DECIDED
+                label = self._card.head.labels[standing.label]
+        if (state, label) != self._verdict_since[:2]:
+            self._verdict_since = (state, label, due.time)
+        latency_ms = (time.monotonic() - due.captured_at) * 1000
+        self._latencies_ms.append(latency_ms)
+        return Verdict(
+            channel=self.name,
+            sample=look.end,
+            time=due.time,
+            state=state,
+            label=label,
+            confidence=confidence,
+            since=self._verdict_since[2],
+            labels=self._card.head.labels,
+            raw=probabilities,
+            smoothed=self.vote.smoothed,
+            latency_ms=latency_ms,
+            dropped=self.dropped,
+        )
+
+    def state_and_reason(self) -> tuple[HealthState, str]:
+        """What the source is doing, and why, in one sentence."""
+        condition = self._supervisor.condition
+        if condition.state is HealthState.LIVE and self._level.silent and self._level.level_dbfs is not None:
+            return HealthState.SILENT, "audio comes, but there is nothing in it to hear"
+        return condition.state, condition.reason
+
+    def health(self) -> Health:
+        """The channel's condition at this moment."""
+        state, reason = self.state_and_reason()
+        now = time.time()
+        if state is not self._health_since[0]:
+            self._health_since = (state, now)
+        warnings = self._level.warnings if state in (HealthState.LIVE, HealthState.SILENT) else ()
+        if len(self._gap_times) == _CHOPPY_GAPS and now - self._gap_times[0] < _CHOPPY_WITHIN_S:
+            warnings += (f"choppy: {_CHOPPY_GAPS} gaps within {_CHOPPY_WITHIN_S:.0f} s, the input loses samples",)
+        latencies = list(self._latencies_ms)
+        return Health(
+            channel=self.name,
+            state=state,
+            since=self._health_since[1],
+            time=now,
+            source=self.source.address,
+            source_name=self.source.name,
+            reason=reason,
+            synthetic=self.source.synthetic,
+            title=self.source.title,
+            level_dbfs=self._level.level_dbfs,
+            warnings=warnings,
+            reconnects=self._supervisor.reconnects,
+            gaps=self._supervisor.gaps,
+            lost_samples=self._lost_before + self.ring.lost,
+            dropped=self.dropped,
+            latency_p50_ms=float(np.percentile(latencies, 50)) if latencies else None,
+            latency_p95_ms=float(np.percentile(latencies, 95)) if latencies else None,
+        )

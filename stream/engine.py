@@ -1,0 +1,189 @@
+"""The engine: feeds every channel what its ring holds, scores all windows that are due in one batch, and publishes."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from models.errors import ConfigError, GenrescopeError
+from models.scorer import Scorer
+from models.spec import ModelCard
+from stream.channel import Channel, DueLook
+from stream.events import Command, Event, Health, SetHalfLife, SetSource, Settings, SourceChoice
+from stream.level import FloatArray
+from stream.source import Source
+from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life
+
+log = logging.getLogger(__name__)
+
+_HEALTH_EVERY_S = 1.0
+_IDLE_S = 0.2
+_COMMANDS_WAITING = 64
+_LARGEST_BATCH = 256
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    def publish(self, event: Event) -> None:
+        """Take one event; must return at once, whatever becomes of it."""
+        ...
+
+
+class Engine:
+    """Any number of channels and one scorer. ``run`` in one thread; ``submit`` and ``stop`` from any.
+
+    ``hop_s`` is rounded to whole frames; ``open_source`` makes the source that a SetSource command names, which must be
+    among ``choices``.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        sources: Mapping[str, Source],
+        sinks: Sequence[Sink],
+        *,
+        hop_s: float | None = None,
+        half_life_s: float = DEFAULT_HALF_LIFE_S,
+        frames_per_tick: int = 1,
+        choices: Sequence[SourceChoice] = (),
+        open_source: Callable[[str], Source] | None = None,
+    ) -> None:
+        card = scorer.card
+        self.hop_frames = card.window.hop_frames if hop_s is None else checked_hop(hop_s, card)
+        self.half_life_s = half_life_s
+        self._scorer = scorer
+        self._sinks = list(sinks)
+        self._choices = tuple(choices)
+        self._open_source = open_source
+        self._due = threading.Event()
+        self._stopping = threading.Event()
+        self._commands: queue.Queue[Command] = queue.Queue(_COMMANDS_WAITING)
+        self._published: dict[str, Health] = {}
+        self.channels = [
+            Channel(
+                name,
+                source,
+                card,
+                hop_frames=self.hop_frames,
+                half_life_s=half_life_s,
+                frames_per_tick=frames_per_tick,
+                on_due=self._due.set,
+            )
+            for name, source in sources.items()
+        ]
+
+    def submit(self, command: Command) -> None:
+        """Have a command carried out by the engine's thread; from any thread. Beyond a bound, commands are refused."""
+        try:
+            self._commands.put_nowait(command)
+        except queue.Full:
+            log.warning("too many commands at once, this one is dropped: %s", command)
+        self._due.set()
+
+    def stop(self) -> None:
+        """Make ``run`` return; from any thread."""
+        self._stopping.set()
+        self._due.set()
+
+    def run(self, *, until_finished: bool = True) -> None:
+        """Listen until ``stop``, or (``until_finished``) until every source has ended and has been heard."""
+        for channel in self.channels:
+            channel.start()
+        try:
+            while not self._stopping.is_set():
+                # Asked before the tick: what was written before the end is then heard by it.
+                finished = all(channel.finished for channel in self.channels)
+                self._due.clear()
+                self.tick()
+                if finished and until_finished:
+                    break
+                self._due.wait(_IDLE_S)
+        finally:
+            for channel in self.channels:
+                channel.stop()
+
+    def tick(self) -> None:
+        """One round: commands, new audio, one batch, verdicts, health."""
+        self._obey()
+        due: list[tuple[Channel, DueLook]] = []
+        for channel in self.channels:
+            looks, events = channel.feed()
+            due += [(channel, look) for look in looks]
+            for event in events:
+                self._publish(event)
+        for first in range(0, len(due), _LARGEST_BATCH):
+            self._decide(due[first : first + _LARGEST_BATCH])
+        self._publish_health()
+
+    def _decide(self, due: Sequence[tuple[Channel, DueLook]]) -> None:
+        waiting = [one.look.features for _, one in due if one.look.features is not None and not one.look.silent]
+        scores = self._score(waiting)
+        for channel, one in due:
+            scored = one.look.features is not None and not one.look.silent
+            self._publish(channel.decide(one, next(scores) if scored else None))
+
+    def _score(self, windows: Sequence[FloatArray]) -> Iterator[FloatArray]:
+        if not windows:
+            return iter(())
+        return iter(self._scorer.score(np.stack(windows))[self._scorer.card.head.name])
+
+    def _publish(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink.publish(event)
+
+    def _publish_health(self) -> None:
+        now = time.time()
+        for channel in self.channels:
+            last = self._published.get(channel.name)
+            if (
+                last is not None
+                and now - last.time < _HEALTH_EVERY_S
+                and (last.state, last.reason) == channel.state_and_reason()
+            ):
+                continue
+            health = channel.health()
+            self._published[channel.name] = health
+            self._publish(health)
+
+    def _obey(self) -> None:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._carry_out(command)
+            except GenrescopeError as error:
+                log.warning("%s", error)
+            self._publish(Settings(self.channels[0].source.address, self.half_life_s, self._choices))
+
+    def _carry_out(self, command: Command) -> None:
+        if isinstance(command, SetHalfLife):
+            self.half_life_s = checked_half_life(command.seconds)
+            for channel in self.channels:
+                channel.vote.half_life_s = self.half_life_s
+        elif isinstance(command, SetSource):
+            # Viewers choose from a list; they cannot make this machine open addresses of their own.
+            if self._open_source is None or command.address not in {choice.address for choice in self._choices}:
+                raise ConfigError(f"{command.address!r} is not among the sources offered")
+            self.channels[0].listen_to(self._open_source(command.address))
+
+
+def checked_hop(seconds: float, card: ModelCard) -> int:
+    """``seconds`` between two verdicts as a number of frames.
+
+    Raises:
+        ConfigError: it is not positive, or longer than the model's window.
+    """
+    if not 0 < seconds <= card.window_seconds:
+        raise ConfigError(
+            f"expected a hop of more than 0 and at most the window's {card.window_seconds:.2f} seconds, got {seconds:g}"
+        )
+    return card.features.frames_nearest(seconds)

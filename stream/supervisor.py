@@ -1,0 +1,153 @@
+"""Keeps one source delivering: opens it, pumps it into the ring, and opens it again when it breaks."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.audio import Resampler
+from models.errors import AudioError, SourceAddressError, SourceError
+from stream.events import HealthState
+from stream.ring import FloatArray, Ring
+from stream.source import Chunk, EndOfAudio, Source
+
+log = logging.getLogger(__name__)
+
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 30.0
+_READ_TIMEOUT_S = 0.5
+_STALLED_AFTER_S = 2.0
+_REOPEN_AFTER_S = 10.0
+_STEADY_AFTER_S = 10.0
+"""A connection that lasted this long was a good one: the next failure starts again at the shortest delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the source is doing, and why, in one sentence."""
+
+    state: HealthState
+    reason: str = ""
+
+
+class Supervisor:
+    """One thread around one source. ``condition``, ``reconnects`` and ``gaps`` may be read from any thread."""
+
+    def __init__(
+        self, source: Source, ring: Ring, sample_rate_hz: int, *, name: str, on_change: Callable[[], None]
+    ) -> None:
+        self.source = source
+        self.condition = Condition(HealthState.STARTING)
+        self.reconnects = 0
+        self.gaps = 0
+        self._ring = ring
+        self._rate = sample_rate_hz
+        self._on_change = on_change
+        self._stop = threading.Event()
+        self._heard_until: float | None = None  # monotonic time of the last sample
+        self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to open and read the source."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """Stop reading and close. A source that does not come back in time is left to its (daemon) thread."""
+        self._stop.set()
+        self.source.interrupt()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.warning("%s did not close within %g s; it is abandoned", self.source.name, timeout_s)
+
+    def _run(self) -> None:
+        delay_s = _FIRST_DELAY_S
+        while not self._stop.is_set():
+            opened_at = time.monotonic()
+            try:
+                self._pump()
+            except EndOfAudio:
+                self._enter(HealthState.ENDED, "the audio has been heard to its end")
+                return
+            except (SourceAddressError, AudioError) as error:
+                # Trying again soon will not help; but a file may be put right and a device plugged in.
+                self._enter(HealthState.FAILED, str(error))
+                delay_s = _LONGEST_DELAY_S
+            except SourceError as error:
+                self._enter(HealthState.RECONNECTING, str(error))
+            finally:
+                self.source.close()
+            if time.monotonic() - opened_at > _STEADY_AFTER_S:
+                delay_s = min(delay_s, _FIRST_DELAY_S)
+            # Jitter: a hundred stations of one dead server must not all come back in the same instant.
+            self._stop.wait(delay_s * random.uniform(0.7, 1.3))
+            delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+            self.reconnects += 1
+
+    def _pump(self) -> None:
+        source = self.source
+        source.open()
+        resampler = Resampler(source.sample_rate_hz, self._rate)
+        last_at = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                chunk = source.read(_READ_TIMEOUT_S)
+            except EndOfAudio:
+                self._write(resampler.flush(), captured_at=time.monotonic())
+                raise
+            if chunk is None:
+                quiet_s = time.monotonic() - last_at
+                if quiet_s >= _REOPEN_AFTER_S:
+                    raise SourceError(f"no audio for {quiet_s:.0f} s")
+                if quiet_s >= _STALLED_AFTER_S:
+                    self._enter(HealthState.STALLED, f"connected, but no audio for {quiet_s:.0f} s")
+                continue
+            last_at = time.monotonic()
+            if self.condition.state is not HealthState.LIVE:
+                self._account_for_break(chunk)
+                self._enter(HealthState.LIVE)
+            if chunk.lost:
+                self._skip(round(chunk.lost * self._rate / source.sample_rate_hz), "the source lost samples")
+            self._heard_until = chunk.captured_at
+            self._write(resampler.feed(chunk.samples), captured_at=chunk.captured_at)
+
+    def _account_for_break(self, chunk: Chunk) -> None:
+        """After a reconnection, move the sample count on by the time that was missed, so that it stays a clock."""
+        if self._heard_until is None or self.condition.state is HealthState.STALLED:
+            return
+        begins_at = chunk.captured_at - len(chunk.samples) / self.source.sample_rate_hz
+        self._skip(round(max(0.0, begins_at - self._heard_until) * self._rate), self.condition.reason)
+
+    def _skip(self, samples: int, reason: str) -> None:
+        self.gaps += 1
+        self._ring.skip(samples, reason)
+
+    def _write(self, samples: FloatArray, *, captured_at: float) -> None:
+        if not self.source.live:
+            # A replay may not lose anything, so it goes at the engine's pace; in pieces that the ring can hold.
+            piece = self._ring.capacity // 2
+            for first in range(0, len(samples), piece):
+                part = samples[first : first + piece]
+                while not self._ring.wait_for_room(len(part), _READ_TIMEOUT_S):
+                    if self._stop.is_set():
+                        return
+                self._ring.write(part)
+            return
+        self._ring.write(samples, captured_at=captured_at)
+
+    def _enter(self, state: HealthState, reason: str = "") -> None:
+        present = self.condition
+        self.condition = Condition(state, reason)
+        if state is present.state:
+            return
+        log.log(
+            logging.INFO if state in (HealthState.LIVE, HealthState.ENDED) else logging.WARNING,
+            "%s: %s%s",
+            self.source.name,
+            state.value,
+            f": {reason}" if reason else "",
+        )
+        self._on_change()
