@@ -61,6 +61,7 @@ class Channel:
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._gap_times: deque[float] = deque(maxlen=_CHOPPY_GAPS)
         self._lost_before = 0
+        self._expected = 0
         self._listen(source, start=0)
 
     def _listen(self, source: Source, *, start: int) -> None:
@@ -69,8 +70,6 @@ class Channel:
         self.ring = Ring(round(RING_SECONDS * rate), start=start, on_write=self._written)
         self._supervisor = Supervisor(source, self.ring, rate, name=self.name, on_change=self._wake)
         self._begun_at = time.time() - start / rate
-        self._expected = start
-        self._segment_start = start
         self._last_look: int | None = None
         self._verdict_since: tuple[VerdictState | None, str | None, float] = (None, None, 0.0)
         self._health_since = (HealthState.STARTING, time.time())
@@ -96,7 +95,8 @@ class Channel:
         """Listen to another source instead. The sample count goes on; the vote begins afresh."""
         self.stop()
         self._lost_before += self.ring.lost
-        self._listen(source, start=self.ring.written + 1)
+        self._listen(source, start=self.ring.written)
+        self.ring.skip(1, "another source was chosen")
         self.vote.reset()
         self.start()
 

@@ -1,0 +1,67 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from toy import SPEC, toy_card
+
+from stream.windows import Windows
+
+CARD = toy_card(frames=8, hop_frames=3)
+BANDS = SPEC.n_mels
+
+
+def numbered(frames: int) -> np.ndarray:
+    """Frames whose every value is their own number."""
+    return np.repeat(np.arange(frames, dtype=np.float32)[:, np.newaxis], BANDS, axis=1)
+
+
+def looks_of(sizes, *, start=0, hop=3, active=None):
+    windows = Windows(CARD, hop_frames=hop)
+    windows.reset(start)
+    total = sum(sizes)
+    frames = numbered(total)
+    # Activity runs ahead of the frames, as hops do.
+    active = np.ones(total + 2, dtype=np.bool_) if active is None else active
+    looks, at, given_active = [], 0, 0
+    for size in sizes:
+        until = min(len(active), at + size + 2)
+        looks += windows.feed(frames[at : at + size], active[given_active:until])
+        at, given_active = at + size, until
+    return looks
+
+
+@given(st.lists(st.integers(0, 12), max_size=20), st.integers(1, 8))
+def test_any_chunking_gives_the_same_looks_on_the_same_grid(sizes, hop):
+    looks = looks_of(sizes, hop=hop, start=100)
+    total = sum(sizes)
+    due = [count for count in range(1, total + 1) if (count - 8) % hop == 0]
+    assert [look.end for look in looks] == [100 + SPEC.samples_for(count) for count in due]
+    for count, look in zip(due, looks, strict=True):
+        if count < 8:
+            assert look.features is None
+        else:
+            assert look.features.shape == CARD.input_shape
+            np.testing.assert_array_equal(look.features[0], np.arange(count - 8, count))
+        assert not look.silent
+
+
+def test_a_window_is_silent_when_most_of_it_is():
+    active = np.array([True] * 8 + [False] * 14)
+    silent = {(look.end - SPEC.n_fft) // SPEC.hop_samples + 1: look.silent for look in looks_of([20], active=active)}
+    assert silent == {2: False, 5: False, 8: False, 11: False, 14: True, 17: True, 20: True}
+
+
+def test_no_window_spans_a_reset():
+    windows = Windows(CARD, hop_frames=3)
+    windows.feed(numbered(10), np.ones(12, np.bool_))
+    windows.reset(50_000)
+    looks = windows.feed(numbered(8) + 100, np.ones(10, np.bool_))
+    assert [look.features is None for look in looks] == [True, True, False]
+    assert looks[-1].end == 50_000 + SPEC.samples_for(8)
+    assert looks[-1].features.min() == 100
+
+
+def test_it_knows_how_much_audio_the_next_look_needs():
+    windows = Windows(CARD, hop_frames=3)
+    assert windows.samples_until_due == SPEC.samples_for(2)
+    windows.feed(numbered(2), np.ones(4, np.bool_))
+    assert windows.samples_until_due == SPEC.samples_for(5)
