@@ -1,1 +1,44 @@
-def main() -> None: ...
+"""The front door: one command line over all packages. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import dashboard.commands
+import models.commands
+import stream.commands
+import train.commands
+from models.errors import GenrescopeError
+
+app = typer.Typer(
+    name="genrescope",
+    help="Names the genre of live audio, as it plays.\n\n"
+    "Start with: genrescope live (a microphone, a file, a radio address, or `demo`), and open the page it names.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+LISTEN, MAKE = "Listen", "Make models"
+app.command(rich_help_panel=LISTEN)(dashboard.commands.live)
+app.command(rich_help_panel=LISTEN)(stream.commands.classify)
+app.command(rich_help_panel=LISTEN)(stream.commands.devices)
+app.command(rich_help_panel=LISTEN)(models.commands.models)
+app.command(rich_help_panel=MAKE)(train.commands.train)
+app.command(rich_help_panel=MAKE)(train.commands.evaluate)
+app.command(rich_help_panel=MAKE)(train.commands.export)
+
+
+def main() -> None:
+    """Run the command line: exit status 0 done, 1 some inputs failed, 2 wrong use or a clear error."""
+    try:
+        app()
+    except GenrescopeError as error:
+        print(f"genrescope: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,20 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import GenrescopeError
+from models.scorer_kind import ScorerKind
 from models.spec import Head, ModelCard
 
 FloatArray = npt.NDArray[np.float32]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = PRETRAINED / "genre10-lidy-parallel.onnx"
-
-
-class ScorerKind(StrEnum):
-    """The runtimes a model can be scored by."""
-
-    AUTO = "auto"
-    ONNX = "onnx"
-    TORCH = "torch"
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from models.errors import ConfigError, GenrescopeError
 from models.scorer import Scorer
 from models.spec import ModelCard
 from stream.channel import Channel, DueLook
-from stream.events import Command, Event, Health, SetHalfLife, SetSource, Settings, SourceChoice
+from stream.events import Command, Event, Health, Hello, SetHalfLife, SetSource, Settings, SourceChoice
 from stream.level import FloatArray
 from stream.source import Source
 from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life
@@ -59,7 +59,7 @@ class Engine:
         self.hop_frames = card.window.hop_frames if hop_s is None else checked_hop(hop_s, card)
         self.half_life_s = half_life_s
         self._scorer = scorer
-        self._sinks = list(sinks)
+        self._sinks = sinks
         self._choices = tuple(choices)
         self._open_source = open_source
         self._due = threading.Event()
@@ -78,6 +78,20 @@ class Engine:
             )
             for name, source in sources.items()
         ]
+
+    def hello(self, boot: str) -> Hello:
+        """The engine's introduction to a page: ``boot`` must be new at every start."""
+        card = self._scorer.card
+        return Hello(
+            boot=boot,
+            channel=self.channels[0].name,
+            card=card,
+            scorer=self._scorer.name,
+            source=self.channels[0].source.address,
+            half_life_s=self.half_life_s,
+            hop_s=self.hop_frames * card.features.seconds_per_frame,
+            choices=self._choices,
+        )
 
     def submit(self, command: Command) -> None:
         """Have a command carried out by the engine's thread; from any thread. Beyond a bound, commands are refused."""

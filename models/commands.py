@@ -1,0 +1,66 @@
+"""The command ``models``, and the options that every command with a model shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.scorer_kind import ScorerKind
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", metavar="PATH", help="A model file made by `genrescope export`.  [default: the shipped one]"
+    ),
+]
+ScorerOption = Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network; auto takes ONNX Runtime.")]
+HopOption = Annotated[
+    float | None,
+    typer.Option("--hop", metavar="SECONDS", help="Time between two verdicts.  [default: the model's, 0.35]"),
+]
+HalfLifeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--half-life",
+        metavar="SECONDS",
+        help="Memory of the running vote: shorter reacts sooner, longer flickers less.  [default: 2]",
+    ),
+]
+
+
+def models(
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="[MODEL...]", help="Model files to look at.")] = None,
+) -> None:
+    """List the models that ship, or show the cards of given MODEL files: labels, window, figures, licence."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.model_file import open_model
+    from models.scorer import DEFAULT_MODEL, PRETRAINED
+
+    console = Console(highlight=False)
+    for path in paths or sorted(PRETRAINED.glob("*.onnx")):
+        _, card = open_model(path)
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        rows = {
+            "model": card.name + (" (default)" if path == DEFAULT_MODEL else ""),
+            "file": str(path),
+            "what": card.description,
+            **{head.name: ", ".join(head.labels) for head in card.heads},
+            "window": f"{card.window_seconds:.2f} s, a verdict every "
+            f"{card.window.hop_frames * card.features.seconds_per_frame:.2f} s",
+            "input": f"{card.features.kind}, {card.features.n_mels} bands to {card.features.fmax_hz / 1000:g} kHz, "
+            f"{card.features.sample_rate_hz} Hz",
+            "trained on": card.provenance.data,
+            "measured": ", ".join(f"{name} {value:.3f}" for name, value in card.metrics.items()) or "no figures",
+            "protocol": card.provenance.protocol,
+            "licence": card.provenance.licence,
+        }
+        for name, value in rows.items():
+            table.add_row(name, value)
+        console.print(table)
+        console.print()

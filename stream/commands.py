@@ -1,0 +1,113 @@
+"""The commands ``classify`` and ``devices``. Heavy imports wait until a command runs, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from models.commands import HalfLifeOption, HopOption, ModelOption, ScorerOption
+from models.scorer_kind import ScorerKind
+
+if TYPE_CHECKING:
+    from stream.classify import Classification
+
+
+def classify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files of any format FFmpeg reads.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
+    model: ModelOption = None,
+    scorer: ScorerOption = ScorerKind.AUTO,
+    hop: HopOption = None,
+    half_life: HalfLifeOption = None,
+) -> None:
+    """Say what each FILE is, and when within it.
+
+    The files go through the same path as live audio, as fast as they can be scored. A file that cannot be read is
+    reported in its own line, the others go on, and the exit status is 1.
+
+    Example: genrescope classify --json ~/Music/*.mp3 | jq -r '[.file, .label] | @tsv'
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from models.errors import AudioError
+    from models.scorer import DEFAULT_MODEL, load_scorer
+    from stream.classify import Classification
+    from stream.classify import classify as classify_file
+    from stream.engine import checked_hop
+    from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life
+
+    loaded = load_scorer(model or DEFAULT_MODEL, scorer)
+    half_life_s = checked_half_life(DEFAULT_HALF_LIFE_S if half_life is None else half_life)
+    if hop is not None:
+        checked_hop(hop, loaded.card)
+    done: list[Classification] = []
+    failed = 0
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    # A bar only where a person waits; on a pipe it would be noise.
+    wait = errors.is_terminal and len(files) > 1
+    for path in track(files, "Listening", console=errors, transient=True, disable=not wait):
+        try:
+            result = classify_file(path, loaded, hop_s=hop, half_life_s=half_life_s)
+        except AudioError as error:
+            failed += 1
+            if as_json:
+                _print_json(sys.stdout, {"file": str(path), "error": str(error)})
+            else:
+                errors.print(f"genrescope: {error}", markup=False)
+            continue
+        if as_json:
+            _print_json(sys.stdout, result.to_json())
+        else:
+            done.append(result)
+    if done:
+        _print_table(done)
+    if failed:
+        raise typer.Exit(1)
+
+
+def devices() -> None:
+    """List the microphones and line inputs of this machine, by the names that ``live mic:NAME`` takes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stream.microphone import list_devices
+
+    found = list_devices()
+    if not found:
+        print("No audio input was found. Files, radio addresses, standard input and `demo` work without one.")
+        return
+    table = Table("Name", "Rate (Hz)", "Channels", "Through", box=None, pad_edge=False)
+    for device in found:
+        name = f"{device.name} (default)" if device.is_default else device.name
+        table.add_row(name, f"{device.sample_rate_hz:g}", str(device.channels), device.host_api)
+    Console(highlight=False).print(table)
+    print(f"\nListen to one with: genrescope live 'mic:{found[0].name}'")
+
+
+def _print_json(file: TextIO, value: object) -> None:
+    file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    file.flush()
+
+
+def _print_table(results: list[Classification]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("File", "Seconds", "Label", "Confidence", "Over time", box=None, pad_edge=False)
+    for result in results:
+        decided = [segment for segment in result.segments if segment.label is not None]
+        course = ", ".join(f"{part.label} {part.start:.0f}-{part.end:.0f} s" for part in decided[:4])
+        table.add_row(
+            Text(result.file, overflow="fold"),
+            f"{result.seconds:.1f}",
+            result.label or "silence",
+            "" if result.confidence is None else f"{result.confidence:.0%}",
+            course + (", …" if len(decided) > 4 else "") if decided else "never sure",
+        )
+    Console(highlight=False).print(table)
