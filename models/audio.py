@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import av
 import numpy as np
@@ -19,24 +19,44 @@ from models.errors import AudioError
 FloatArray = npt.NDArray[np.float32]
 
 
+class Readable(Protocol):
+    """What a decoder needs of an open file: to read it. It may also ``seek`` and ``tell``."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        ...
+
+
 class Decoder:
     """The first audio stream of a file, decoded piece by piece.
 
-    ``sample_rate_hz`` and ``channels`` are the file's own. ``skipped_packets`` counts damaged packets passed over.
+    ``sample_rate_hz`` and ``channels`` are the file's own. ``skipped_packets`` counts damaged packets passed over,
+    ``skipped_frames`` the frames of audio that were in them, as far as the file tells. ``options`` are FFmpeg's;
+    ``timeout_s`` (opening, each read) matters for addresses only.
 
     Raises:
         AudioError: missing, empty, not audio, or nothing in it decodes.
     """
 
-    def __init__(self, file: Path | str | IO[bytes], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        file: Path | str | Readable,
+        *,
+        name: str | None = None,
+        options: dict[str, str] | None = None,
+        timeout_s: tuple[float, float] | None = None,
+    ) -> None:
         self.name = name or str(file)
         self.skipped_packets = 0
+        self.skipped_frames = 0
         if isinstance(file, Path):
             check_readable(file)
             file = str(file)
         try:
             # Tags in the wild are often Latin-1: a title that is not UTF-8 must not stop the music.
-            self._container = av.open(file, mode="r", metadata_errors="replace")
+            self._container = av.open(
+                file, mode="r", metadata_errors="replace", options=options or {}, timeout=timeout_s
+            )
         except (av.error.FFmpegError, OSError) as error:
             raise AudioError(f"{self.name}: expected an audio file, could not decode it ({_words(error)})") from error
         if not self._container.streams.audio:
@@ -52,23 +72,45 @@ class Decoder:
         self.duration_s: float | None = duration / av.time_base if duration else None
 
     def __iter__(self) -> Iterator[FloatArray]:
-        """Yield samples (frames, channels), float32 in [-1, 1], at the file's own rate."""
-        to_float = av.AudioResampler(format="flt", layout=self._stream.layout, rate=self.sample_rate_hz)
-        decoded_any = False
-        for packet in self._container.demux(self._stream):
+        """Yield samples (frames, channels), float32 in [-1, 1], at the file's own rate.
+
+        Raises:
+            AudioError: nothing could be decoded, the file can be read no further, or its rate changes on the way.
+        """
+        to_float: av.AudioResampler | None = None
+        made_for: tuple[str, str] | None = None
+        for frame in self._frames():
+            if frame.sample_rate != self.sample_rate_hz:
+                raise AudioError(
+                    f"{self.name}: the sample rate changed on the way, "
+                    f"from {self.sample_rate_hz} to {frame.sample_rate} Hz"
+                )
+            kind = (frame.format.name, frame.layout.name)
+            if to_float is None or kind != made_for:
+                to_float, made_for = av.AudioResampler(format="flt"), kind
+            for converted in to_float.resample(frame):
+                # Packed: one row of interleaved samples.
+                samples = np.asarray(converted.to_ndarray(), dtype=np.float32)
+                yield samples.reshape(-1, converted.layout.nb_channels)
+        if to_float is None:
+            raise AudioError(f"{self.name}: expected audio, nothing in the file could be decoded")
+
+    def _frames(self) -> Iterator[av.AudioFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
             try:
-                decoded = packet.decode()
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:
+                raise AudioError(f"{self.name}: cannot be read further ({_words(error)})") from error
+            if packet is None:
+                return
+            try:
+                yield from packet.decode()
             except av.error.FFmpegError:
                 # One damaged packet (a cut in the middle of a frame, a bit error) costs its own few milliseconds.
                 self.skipped_packets += 1
-                continue
-            for frame in decoded:
-                for converted in to_float.resample(frame):
-                    decoded_any = True
-                    # Packed: one row of interleaved samples.
-                    yield np.asarray(converted.to_ndarray(), dtype=np.float32).reshape(-1, self.channels)
-        if not decoded_any:
-            raise AudioError(f"{self.name}: expected audio, nothing in the file could be decoded")
+                if packet.duration and packet.time_base:
+                    self.skipped_frames += round(packet.duration * packet.time_base * self.sample_rate_hz)
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 
 from models.errors import ConfigError
-from stream.source import FloatArray
+from stream.source import Chunk, FloatArray
+from stream.threaded_source import Run
 
 MAX_SPEED = math.inf
 """As fast as it can be scored."""
@@ -90,3 +91,13 @@ def blocks_of(pieces: Iterable[tuple[FloatArray, int]], frames: int) -> Iterator
             held_frames += len(rest)
     if held:
         yield np.concatenate(held), lost
+
+
+def play(pieces: Iterable[tuple[FloatArray, int]], run: Run, *, sample_rate_hz: int, speed: float) -> Generator[Chunk]:
+    """Pieces of audio (samples, frames lost before them) as chunks, each when it is due, until ``run`` is stopped."""
+    pace = Pace(sample_rate_hz, speed=speed)
+    for samples, lost in blocks_of(pieces, block_frames(sample_rate_hz, speed)):
+        due = pace.due(len(samples) + lost)
+        if not run.sleep_until(due):
+            return
+        yield Chunk(samples, captured_at=due, lost=lost)

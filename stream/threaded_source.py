@@ -70,12 +70,12 @@ class _Queue:
 class ThreadedSource(ABC):
     """A ``Source`` whose audio is produced by a generator that runs in a thread of its own.
 
-    A kind of source implements ``_produce``. It is open when the first audio is there, unless ``waits_for_audio`` is
-    False. ``close`` and ``interrupt`` may come from any thread.
+    A kind of source implements ``_produce``. It is open when the first audio is there, within ``open_timeout_s``; or
+    also without, where ``needs_audio`` is False. ``close`` and ``interrupt`` may come from any thread.
     """
 
     open_timeout_s = 15.0
-    waits_for_audio = True
+    needs_audio = True
 
     def __init__(
         self, address: str, *, name: str, live: bool = True, finite: bool = False, synthetic: bool = False
@@ -117,8 +117,7 @@ class ThreadedSource(ABC):
 
     def _await_first(self, run: Run, queue: _Queue) -> None:
         with self._changed:
-            timeout_s = self.open_timeout_s if self.waits_for_audio else 0.0
-            ready = self._wait_for(lambda: queue.settled or run.stopped, timeout_s)
+            ready = self._wait_for(lambda: queue.settled or run.stopped, self.open_timeout_s)
             if not queue.chunks and queue.end is not None:
                 if self._worked_before and isinstance(queue.end, SourceAddressError):
                     # An address that has worked is not wrong: what is missing now (unplugged, restarting) may return.
@@ -126,7 +125,7 @@ class ThreadedSource(ABC):
                 raise queue.end
             if run.stopped:
                 raise SourceError(f"{self.name}: closed while it was being opened")
-            if not ready and self.waits_for_audio:
+            if not ready and self.needs_audio:
                 raise SourceError(f"{self.name}: no audio came within {self.open_timeout_s:g} s")
             self._worked_before = True
 

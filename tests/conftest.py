@@ -1,0 +1,44 @@
+"""Servers that system tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from daemons import Icecast, PulseAudio, need
+
+
+@pytest.fixture
+def pulse(monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseAudio]:
+    """A sound server with one input, ``pulse.device``; this process and its children see it and no other."""
+    need("pulseaudio", "pactl", "paplay")
+    with PulseAudio() as server:
+        for name, value in server.variables.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def icecast() -> Iterator[Icecast]:
+    """A radio server without stations; ``icecast.feed`` puts one on the air."""
+    need("icecast2", "ffmpeg")
+    with Icecast() as server:
+        yield server
+
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped for another reason than a missing GPU."""
+    if report.skipped and "gpu" not in report.keywords and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """CI installs all that tests need, so there a skip is a test that was lost."""
+    if os.environ.get("CI") and _skipped:
+        print("\nSkipped on CI, where only GPU tests may be:", *_skipped, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
