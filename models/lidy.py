@@ -3,7 +3,7 @@ Classification", MIREX 2016.
 
 The paper's: kernels, pools, filter counts, the merge by concatenation, 200 sigmoid units, LeakyReLU 0.3, dropout 0.2,
 Glorot uniform. Ours, where it is silent or contradicts itself: valid padding (only this fits its quoted feature maps,
-at 80 mel x 82 frames), zero biases (the default of Keras, which it used), and the standardisation of each band in front.
+at 80 mel x 82 frames), zero biases (the default of Keras, which it used), and the standardisation in front.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""How far to trust a network: its temperature and its thresholds, from tracks that it was not trained on.
+
+What a person sees is the running vote, so both are fitted to the vote: probabilities smoothed over time as
+``stream.vote`` does it, at its default half-life (the tests hold the two together).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+
+from models.errors import DatasetError
+from models.spec import Head
+
+FloatArray = npt.NDArray[np.floating]
+IntArray = npt.NDArray[np.int64]
+
+HALF_LIFE_S = 2.0
+TARGET_ACCURACY = 0.75
+"""How often a decided label should be right on the calibration tracks."""
+LEAVE_BELOW_ENTER = 0.15
+"""A label is given up at a confidence so much lower than it needs to enter."""
+
+_ENTER_CHOICES = np.arange(0.30, 0.905, 0.01)
+_MIN_DECIDED = 0.05
+"""Thresholds reached less often than this say nothing about accuracy."""
+_TEMPERATURE_RANGE = (0.1, 10.0)
+_TINY = 1e-30
+_ECE_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTracks:
+    """``windows[i]`` (n_i, classes): probabilities of track ``i``'s windows, ``hop_s`` apart; ``targets`` (tracks,)."""
+
+    windows: Sequence[FloatArray]
+    targets: IntArray
+    hop_s: float
+
+    def tempered(self, temperature: float) -> ScoredTracks:
+        """As they would be if the logits had been divided by ``temperature`` (again)."""
+        return ScoredTracks([temper(p, temperature) for p in self.windows], self.targets, self.hop_s)
+
+    def smoothed(self, half_life_s: float = HALF_LIFE_S) -> ScoredTracks:
+        """As the running vote would show them, started anew for each track."""
+        votes = [smooth(p, half_life_s=half_life_s, hop_s=self.hop_s) for p in self.windows]
+        return ScoredTracks(votes, self.targets, self.hop_s)
+
+    def flat(self) -> tuple[FloatArray, IntArray]:
+        """All windows (windows, classes) and the target of each (windows,)."""
+        return np.concatenate(self.windows), np.repeat(self.targets, [len(p) for p in self.windows])
+
+
+def temper(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """Softmax of the logits divided by ``temperature``, from the softmax of the logits themselves."""
+    powers = np.power(np.maximum(probabilities, _TINY).astype(np.float64), 1.0 / temperature)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def smooth(probabilities: FloatArray, *, half_life_s: float, hop_s: float) -> FloatArray:
+    """Exponentially smoothed over the windows (n, classes), beginning with the first as it is."""
+    keep = 2.0 ** (-hop_s / half_life_s)
+    smoothed = np.array(probabilities, dtype=np.float64)
+    for now in range(1, len(smoothed)):
+        smoothed[now] = keep * smoothed[now - 1] + (1.0 - keep) * smoothed[now]
+    return smoothed
+
+
+def fit_temperature(scored: ScoredTracks) -> float:
+    """The temperature at which the smoothed probabilities of the true labels have the greatest likelihood.
+
+    Guo et al. 2017 fit it to single outputs; here it is fitted to the running vote, whose averaging takes confidence
+    away and must be made up for. ``scored`` is at temperature 1.
+    """
+
+    def loss(log_temperature: float) -> float:
+        probabilities, targets = scored.tempered(float(np.exp(log_temperature))).smoothed().flat()
+        return -float(np.log(np.maximum(probabilities[np.arange(len(targets)), targets], _TINY)).mean())
+
+    bounds = tuple(np.log(_TEMPERATURE_RANGE))
+    return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def choose_enter(scored: ScoredTracks, *, target_accuracy: float = TARGET_ACCURACY) -> float:
+    """The lowest smoothed confidence from which on at least ``target_accuracy`` of the time is named rightly.
+
+    ``scored`` is calibrated. If no threshold gets there, the one that comes nearest.
+    """
+    probabilities, targets = scored.smoothed().flat()
+    confidences, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    best_enter, best_accuracy = float(_ENTER_CHOICES[0]), -1.0
+    for enter in _ENTER_CHOICES:
+        decided = confidences >= enter
+        if decided.mean() < _MIN_DECIDED:
+            break
+        accuracy = float(hits[decided].mean())
+        if accuracy >= target_accuracy:
+            return round(float(enter), 2)
+        if accuracy > best_accuracy:
+            best_enter, best_accuracy = float(enter), accuracy
+    return round(best_enter, 2)
+
+
+def calibrate(head: Head, scored: ScoredTracks) -> Head:
+    """The head with temperature and thresholds fitted to tracks that were scored at temperature 1.
+
+    Raises:
+        DatasetError: there is nothing to fit to.
+    """
+    if not len(scored.targets):
+        raise DatasetError("expected tracks to calibrate on, got none")
+    temperature = round(fit_temperature(scored), 4)
+    enter = choose_enter(scored.tempered(temperature))
+    leave = round(enter - LEAVE_BELOW_ENTER, 2)
+    return Head(name=head.name, labels=head.labels, temperature=temperature, enter=enter, leave=leave)
+
+
+def expected_calibration_error(probabilities: FloatArray, targets: IntArray) -> float:
+    """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their windows."""
+    confidences, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    bins = np.minimum((confidences * _ECE_BINS).astype(int), _ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=hits - confidences, minlength=_ECE_BINS)
+    return float(np.abs(gaps).sum() / len(targets))

@@ -1,0 +1,231 @@
+"""The commands that make and measure models: ``train``, ``evaluate``, ``export``."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import ConfigError
+from models.scorer_kind import ScorerKind
+
+_NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib")
+
+TablesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--table",
+        metavar="CSV",
+        help="A table with the columns path (relative to the table), fold and a label. Repeat to join several.",
+    ),
+]
+FoldersOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--folder", metavar="DIR", help="Instead of a table: a folder with one sub-folder of audio files per class."
+    ),
+]
+LabelColumnOption = Annotated[str, typer.Option("--label-column", help="The table's column to learn.")]
+GroupColumnOption = Annotated[
+    str | None,
+    typer.Option("--group-column", help="A column, such as artist, none of whose values may stand in two folds."),
+]
+JoinOption = Annotated[
+    list[str] | None,
+    typer.Option("--join", metavar="NEW=OLD,OLD", help="Treat several labels as one: pop_rock=pop,rock."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="DIR", help="Where features are kept.  [default: ~/.cache/genrescope/features]"),
+]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode audio; 0: this one.")]
+
+
+def train(
+    *,
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for checkpoints and curves.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="A paper's settings.")] = "lidy-parallel",
+    table: TablesOption = None,
+    folder: FoldersOption = None,
+    label_column: LabelColumnOption = "genre",
+    group_column: GroupColumnOption = None,
+    join: JoinOption = None,
+    test_fold: Annotated[int, typer.Option("--test-fold", help="The fold to test on; never learned from.")] = 4,
+    calibration_fold: Annotated[
+        int | None,
+        typer.Option(
+            "--calibration-fold",
+            help="A fold to fit confidence on, by a first network trained without it.  [default: no calibration]",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="[default: the recipe's]")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the recipe; a wrong KEY lists them all."),
+    ] = None,
+    seed: SeedOption = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    export_to: Annotated[
+        Path | None, typer.Option("--export", metavar="MODEL", help="The model file.  [default: DIR/model.onnx]")
+    ] = None,
+    all_folds: Annotated[
+        bool, typer.Option("--all-folds", help="Cross-validate: test on every fold in turn; nothing is exported.")
+    ] = False,
+    name: Annotated[str | None, typer.Option("--name", help="The model's name.  [default: the output's]")] = None,
+    description: Annotated[str, typer.Option("--description", help="What the model is, for its card.")] = "",
+    data: Annotated[str, typer.Option("--data", help="What it learns from, for its card.")] = "not stated",
+    licence: Annotated[str, typer.Option("--licence", help="What may be done with it, for its card.")] = "not stated",
+    head: Annotated[str, typer.Option("--head", help="What its answer is called.")] = "genre",
+    cache: CacheOption = None,
+    workers: WorkersOption = 2,
+) -> None:
+    """Train a model on your own music, and write it as one file that `genrescope live --model` runs.
+
+    From folders named after their class:
+
+        genrescope train --folder music --output runs/mine
+
+    From tables with folds, calibrated:
+
+        genrescope train --table DATA/tracks.csv --calibration-fold 3 --test-fold 4 --output runs/mine
+
+    Stopped? Give the same command with --resume.
+    """
+    _need_training_packages()
+    from rich.console import Console
+
+    from train.pipeline import cross_validate, make_model, open_run
+    from train.plan import Plan
+    from train.report import write_report
+
+    given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
+    if epochs is not None:
+        given["epochs"] = epochs
+    plan = Plan(
+        recipe=recipe,
+        settings=given,
+        tables=tuple(table or ()),
+        folders=tuple(folder or ()),
+        label_column=label_column,
+        group_column=group_column,
+        join=tuple(join or ()),
+        test_fold=test_fold,
+        calibration_fold=calibration_fold,
+        seed=seed,
+        name=name or output.name,
+        description=description,
+        head=head,
+        data=data,
+        licence=licence,
+    )
+    run = open_run(plan, output, cache=cache or _default_cache(), workers=workers, resume=resume)
+    console = Console(highlight=False)
+    if all_folds:
+        cross_validate(run, resume=resume)
+        console.print(f"figures of all folds: {output / 'folds.json'}")
+        return
+    model = export_to or output / "model.onnx"
+    evaluation = make_model(run, model, resume=resume)
+    for key, value in evaluation.metrics().items():
+        console.print(f"{key:24} {value:g}")
+    console.print(f"model:  {model}\nreport: {write_report(evaluation, output)}")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
+    *,
+    table: TablesOption = None,
+    folder: FoldersOption = None,
+    label_column: LabelColumnOption = "genre",
+    group_column: GroupColumnOption = None,
+    join: JoinOption = None,
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", help="Only this fold. Files that the model learned from flatter it.  [default: all]"),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write a page and a picture of the confusion matrix.")
+    ] = None,
+    scorer: Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network.")] = ScorerKind.AUTO,
+    seed: SeedOption = 0,
+    cache: CacheOption = None,
+    workers: WorkersOption = 2,
+) -> None:
+    """Measure a model file on labelled audio: accuracy, each class, confusion matrix, calibration."""
+    _need_training_packages()
+    from rich.console import Console
+
+    from models.errors import DatasetError
+    from models.scorer import load_scorer
+    from train.dataset import read_tracks
+    from train.evaluate import evaluate as evaluate_model
+    from train.features_cache import FeatureCache
+    from train.pipeline import read_features
+    from train.report import write_report
+
+    loaded = load_scorer(model, scorer)
+    tracks = read_tracks(
+        tables=table or (),
+        folders=folder or (),
+        label_column=label_column,
+        group_column=group_column,
+        join=join or (),
+        seed=seed,
+    )
+    if fold is not None:
+        folds = sorted({track.fold for track in tracks})
+        if fold not in folds:
+            raise DatasetError(f"expected a fold among {folds}, got {fold}")
+        tracks = [track for track in tracks if track.fold == fold]
+    store = FeatureCache(cache or _default_cache(), loaded.card.features)
+    features = read_features(store, tracks, frames=loaded.card.window.frames, workers=workers)
+    evaluation = evaluate_model(loaded, tracks, features.features)
+    console = Console(highlight=False)
+    for key, value in evaluation.metrics().items():
+        console.print(f"{key:24} {value:g}")
+    if report is not None:
+        console.print(f"report: {write_report(evaluation, report)}")
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.ckpt made by `train`.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", metavar="MODEL", help="The model file to write.")],
+) -> None:
+    """Write a training checkpoint as a model file, as it stands: not calibrated, without figures.
+
+    For a look at a network while it trains; `train` itself ends with a calibrated and measured model file.
+    """
+    _need_training_packages()
+    import numpy as np
+    from rich.console import Console
+
+    from train.export import export as export_model
+    from train.export import load_checkpoint
+
+    network, card = load_checkpoint(checkpoint)
+    # Not real music, but of its range: from the floor to loud, in log10 of power.
+    windows = np.random.default_rng(0).uniform(-10.0, 4.0, (32, *card.input_shape)).astype(np.float32)
+    difference = export_model(network, card, output, windows=windows)
+    Console(highlight=False).print(f"model: {output} (torch and ONNX Runtime differ by {difference:.1e} at most)")
+
+
+def _need_training_packages() -> None:
+    missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        names = ", ".join(missing)
+        raise ConfigError(f'this command needs {names}, not part of the base install: pip install "genrescope[train]"')
+
+
+def _default_cache() -> Path:
+    return Path.home() / ".cache" / "genrescope" / "features"
+
+
+def _setting(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key.strip() and equals):
+        raise ConfigError(f"expected --set KEY=VALUE, got {text!r}")
+    return key.strip(), value.strip()

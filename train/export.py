@@ -1,0 +1,99 @@
+"""From a checkpoint to a model file: ONNX with the card inside, checked against torch before it gets its name."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import nn
+
+from models.architectures import build
+from models.errors import ModelFileError
+from models.model_file import CARD_KEY, INPUT_NAME
+from models.scorer import load_scorer
+from models.scorer_kind import ScorerKind
+from models.spec import ModelCard
+from train.atomic_write import replacing
+
+OPSET = 20
+PARITY = 1e-4
+"""Greatest difference between torch's and ONNX Runtime's probabilities for a model to be written."""
+
+_PREFIX = "network."
+
+
+def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
+    """The network with its trained weights, ready to score, and its card.
+
+    Raises:
+        ModelFileError: missing, not a checkpoint of ours, or damaged. Nothing in the file is run.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        card_json, weights = checkpoint[CARD_KEY], checkpoint["state_dict"]
+    except OSError as error:
+        raise ModelFileError(f"checkpoint {path}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # a damaged or foreign file fails anywhere inside the unpickler
+        raise ModelFileError(f"checkpoint {path}: expected one written by `genrescope train` ({error})") from error
+    card = ModelCard.from_json(card_json)
+    network = build(card)
+    try:
+        network.load_state_dict({name.removeprefix(_PREFIX): values for name, values in weights.items()})
+    except RuntimeError as error:
+        raise ModelFileError(f"checkpoint {path}: its weights do not fit {card.architecture.name}: {error}") from error
+    return network.eval(), card
+
+
+def export(network: nn.Module, card: ModelCard, path: Path, *, windows: npt.NDArray[np.float32]) -> float:
+    """Write the model file; return the greatest difference in probability between torch and ONNX Runtime.
+
+    Args:
+        network: takes (batch, n_mels, frames), gives a dict of logits by head name.
+        windows: real ones, (n, n_mels, frames), to compare both runtimes on.
+
+    Raises:
+        ModelFileError: the two runtimes differ by more than ``PARITY``. The file is not written then.
+    """
+    with replacing(path) as temporary:
+        onnx.save(_to_onnx(network, card), temporary)
+        # Through the product's own scorers: what is compared is what will run.
+        onnx_scores = load_scorer(temporary, ScorerKind.ONNX).score(windows)
+        torch_scores = load_scorer(temporary, ScorerKind.TORCH).score(windows)
+        difference = max(float(np.abs(onnx_scores[h.name] - torch_scores[h.name]).max()) for h in card.heads)
+        if not difference <= PARITY:
+            raise ModelFileError(
+                f"export to {path}: expected torch and ONNX Runtime to agree within {PARITY:g}, "
+                f"their probabilities differ by {difference:g}"
+            )
+    return difference
+
+
+def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+    network = network.eval()
+    example = torch.zeros(2, *card.input_shape)
+    with warnings.catch_warnings():
+        # torch's own exporter uses what torch deprecates, and logs every package that it does without.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=[INPUT_NAME],
+            output_names=[head.name for head in card.heads],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=OPSET,
+            # The optimiser folds weights away (a bias of zeros); ONNX Runtime optimises at load anyway.
+            optimize=False,
+            verbose=False,
+        )
+    if program is None:
+        raise ModelFileError("torch.onnx.export gave no model")
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    return model

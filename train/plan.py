@@ -1,0 +1,122 @@
+"""What a training run is asked to do: kept beside its checkpoints, so that a resumed run is the same run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import ConfigError
+from models.spec import Head, ModelCard, Provenance
+from train.atomic_write import replacing
+from train.dataset import Track, labels_of, read_tracks
+from train.recipes import LidyRecipe, make_recipe
+
+PLAN_NAME = "plan.json"
+
+
+class Plan(BaseModel):
+    """Recipe, tracks, folds and what the card shall say. Paths are as the user gave them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    settings: dict[str, str | int | float] = {}
+    """Settings of the recipe that differ from its own."""
+    tables: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+    label_column: str = "genre"
+    group_column: str | None = None
+    join: tuple[str, ...] = ()
+    test_fold: int
+    calibration_fold: int | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    name: str
+    description: str = ""
+    head: str = "genre"
+    data: str = "not stated"
+    licence: str = "not stated"
+
+    def make_recipe(self) -> LidyRecipe:
+        """The recipe with the plan's settings."""
+        return make_recipe(self.recipe, self.settings)
+
+    def read_tracks(self) -> list[Track]:
+        """All tracks of all tables and folders."""
+        return read_tracks(
+            tables=self.tables,
+            folders=self.folders,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            join=self.join,
+            seed=self.seed,
+        )
+
+    def card(self, tracks: list[Track], *, protocol: str, epochs: int) -> ModelCard:
+        """The card of a network about to be trained: not yet calibrated or measured."""
+        recipe = self.make_recipe()
+        return ModelCard(
+            name=self.name,
+            description=self.description,
+            architecture=recipe.architecture_spec,
+            inputs=(recipe.feature_spec,),
+            normalisation="mean and deviation of each mel band over the training tracks, inside the network",
+            window=recipe.window_spec,
+            heads=(Head(name=self.head, labels=labels_of(tracks)),),
+            provenance=Provenance(
+                data=self.data,
+                protocol=protocol,
+                epochs=epochs,
+                seed=self.seed,
+                commit=commit_of_this_code(),
+                licence=self.licence,
+            ),
+        )
+
+    def keep(self, folder: Path, *, resume: bool) -> None:
+        """Write the plan into the run's folder, or make sure that the one there is the same.
+
+        Epochs may differ: at a constant learning rate, more of them continue the same run.
+
+        Raises:
+            ConfigError: the folder holds another plan, or one and ``resume`` is not given.
+        """
+        path = folder / PLAN_NAME
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            return
+        if not resume:
+            raise ConfigError(f"{folder} holds a training run: give --resume to go on with it, or another --output")
+        try:
+            kept = Plan.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: expected the plan of a training run, cannot read it: {error}") from error
+        old, new = _comparable(kept), _comparable(self)
+        changed = [f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in new if old.get(key) != new.get(key)]
+        if changed:
+            raise ConfigError(f"{folder} holds a run with other settings ({'; '.join(changed)}): give another --output")
+
+
+def _comparable(plan: Plan) -> dict[str, object]:
+    fields = plan.model_dump(mode="json")
+    recipe = plan.make_recipe().model_dump(exclude={"epochs"})
+    return {**fields, "settings": recipe}
+
+
+def commit_of_this_code() -> str:
+    """The git commit that this code is checked out from; ``unknown`` for an installed copy."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__)
+        command = ["git", "-C", str(here.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        # An installed copy may lie inside somebody else's checkout: only a tracked file says that the commit is ours.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
