@@ -1,0 +1,134 @@
+// The live socket: connects, says where it stands, notices a silent death, comes back by itself.
+
+const TOKEN_REFUSED = 4401;
+const FIRST_RETRY_MS = 500;
+const LONGEST_RETRY_MS = 10_000;
+const OPEN_WITHIN_MS = 8_000;
+const PING_EVERY_MS = 4_000;
+const PONG_WITHIN_MS = 12_000;
+
+class LiveLink {
+  // handlers: message(object), columns(ArrayBuffer), state("connecting" | "open" | "lost", retry time in Unix ms),
+  // stale() when the token is refused.
+  constructor(path, token, handlers) {
+    this.path = path;
+    this.token = token;
+    this.handlers = handlers;
+    this.cursor = { boot: "", column: 0, message: 0 };
+    this.retryMs = FIRST_RETRY_MS;
+    this.clockOffsetMs = null; // server's clock minus this one's, from the fastest ping so far
+    this.bestRoundMs = Infinity;
+    this.closed = false;
+    this.retryNow = () => {
+      if (this.waiting && document.visibilityState === "visible") this.connect();
+    };
+    window.addEventListener("online", this.retryNow);
+    document.addEventListener("visibilitychange", this.retryNow);
+    this.pinger = setInterval(() => this.ping(), PING_EVERY_MS);
+    this.connect();
+  }
+
+  renew(token) {
+    const changed = this.token !== token;
+    this.token = token;
+    if (changed && this.waiting && this.refused) this.connect();
+  }
+
+  connect() {
+    this.drop();
+    this.live = this.waiting = false;
+    if (this.cursor.boot === "") this.handlers.state("connecting", null);
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}${this.path}`);
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    this.timer = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
+    socket.onopen = () => {
+      clearTimeout(this.timer);
+      this.timer = null;
+      socket.send(JSON.stringify({ token: this.token, ...this.cursor }));
+      this.heard = performance.now();
+      this.ping();
+    };
+    socket.onmessage = (event) => this.receive(event.data);
+    socket.onclose = (event) => this.lost(event.code);
+  }
+
+  receive(data) {
+    this.heard = performance.now();
+    this.retryMs = FIRST_RETRY_MS;
+    this.refused = false;
+    if (!this.live) {
+      this.live = true;
+      this.handlers.state("open", null);
+    }
+    if (typeof data !== "string") {
+      const header = new DataView(data);
+      this.cursor.column = header.getFloat64(8, true) + header.getUint32(4, true);
+      this.handlers.columns(data);
+      return;
+    }
+    const message = JSON.parse(data);
+    if (message.type === "token") {
+      this.token = message.token;
+    } else if (message.type === "pong") {
+      this.tune(message);
+    } else {
+      if (message.type === "hello") this.cursor = { boot: message.boot, column: 0, message: message.message };
+      else this.cursor.message += 1;
+      this.handlers.message(message);
+    }
+  }
+
+  tune({ at, now }) {
+    const roundMs = Date.now() - at;
+    if (roundMs > this.bestRoundMs) return;
+    this.bestRoundMs = roundMs;
+    const offsetMs = now - (at + roundMs / 2);
+    // Within the error of the measurement the clocks agree, as they do on one machine.
+    this.clockOffsetMs = Math.abs(offsetMs) <= roundMs / 2 + 1 ? 0 : offsetMs;
+  }
+
+  serverNow() {
+    return (Date.now() + (this.clockOffsetMs ?? 0)) / 1000;
+  }
+
+  ping() {
+    if (this.socket?.readyState !== WebSocket.OPEN) return;
+    if (performance.now() - this.heard > PONG_WITHIN_MS) this.socket.close();
+    else this.socket.send(JSON.stringify({ ping: Date.now() }));
+  }
+
+  lost(code) {
+    this.drop();
+    if (this.closed) return;
+    if (code === TOKEN_REFUSED) {
+      this.refused = true;
+      this.handlers.stale();
+    }
+    const waitMs = this.retryMs * (0.75 + 0.5 * Math.random());
+    this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);
+    this.timer = setTimeout(() => this.connect(), waitMs);
+    this.waiting = true;
+    this.handlers.state("lost", Date.now() + waitMs);
+  }
+
+  drop() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const socket = this.socket;
+    this.socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  close() {
+    this.closed = true;
+    this.waiting = false;
+    clearInterval(this.pinger);
+    window.removeEventListener("online", this.retryNow);
+    document.removeEventListener("visibilitychange", this.retryNow);
+    this.drop();
+  }
+}

@@ -1,0 +1,80 @@
+// Where the audio comes from and how it fares, the connection, and the figures at the foot.
+
+const HEALTH_WORDS = {
+  starting: "Starting",
+  live: "Live",
+  stalled: "Stalled",
+  silent: "Silent",
+  reconnecting: "Reconnecting",
+  failed: "Failed",
+  ended: "Ended",
+};
+
+class StatusView {
+  constructor(page) {
+    this.page = page;
+    this.find = (selector) => page.querySelector(selector);
+    this.link = { state: "connecting", retryAt: null };
+    this.drawn = []; // milliseconds from capture to screen, of the last verdicts
+  }
+
+  start(hello) {
+    this.hello = hello;
+    this.health = hello.health;
+    this.settings = hello.settings;
+  }
+
+  // A verdict captured at `captured` (Unix s) was drawn just now, by the server's clock.
+  drew(captured, serverNow) {
+    this.drawn.push(1000 * (serverNow - captured));
+    if (this.drawn.length > 180) this.drawn.shift();
+  }
+
+  paint() {
+    this.paintLink();
+    const health = this.health;
+    this.page.dataset.audio = health?.state ?? "starting";
+    setText(this.find(".health"), this.link.state === "open" ? (HEALTH_WORDS[health?.state] ?? "Starting") : "Not connected");
+    if (!health) return;
+    setText(this.find(".source-name"), health.source_name);
+    setText(this.find(".title"), health.title ?? "");
+    this.find(".synthetic").hidden = !health.synthetic;
+    const warnings = [health.state === "live" ? "" : health.reason, ...health.warnings].filter(Boolean);
+    this.find(".warning").hidden = warnings.length === 0;
+    setText(this.find(".warning"), warnings.join(" · "));
+    this.paintFigures(health);
+  }
+
+  paintLink() {
+    const { state, retryAt } = this.link;
+    this.page.dataset.link = state;
+    const notice = this.find(".lost");
+    notice.hidden = state !== "lost";
+    if (state === "lost") {
+      const waitS = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+      const next = waitS > 1 ? `Trying again in ${waitS} s.` : "Trying again…";
+      setText(notice, `The connection to genrescope is lost; what you see is old. ${next}`);
+    }
+  }
+
+  paintFigures(health) {
+    const both = (p50, p95) => `${millisecondsText(p50)} ms, 95 % in ${millisecondsText(p95)} ms`;
+    const known = health.latency_p50_ms !== null && health.latency_p95_ms !== null;
+    setText(this.find(".to-label"), known ? both(health.latency_p50_ms, health.latency_p95_ms) : "–");
+    if (this.drawn.length >= 3) {
+      const sorted = this.drawn.toSorted((a, b) => a - b);
+      setText(this.find(".to-screen"), both(percentile(sorted, 0.5), percentile(sorted, 0.95)));
+    } else {
+      setText(this.find(".to-screen"), "–");
+    }
+    setText(this.find(".dropped"), String(health.dropped));
+    setText(this.find(".gaps"), String(health.gaps));
+    setText(this.find(".reconnects"), String(health.reconnects));
+    setText(this.find(".level"), health.level_dbfs === null ? "–" : `${decibelText(health.level_dbfs)}FS`);
+    const { model, scorer, window_s: windowS, hop_s: hopS } = this.hello;
+    setText(
+      this.find(".model-name"),
+      `${model} (${scorer}), ${windowS.toFixed(1)} s every ${hopS.toFixed(2)} s, half-life ${this.settings.half_life_s} s`,
+    );
+  }
+}

@@ -1,0 +1,169 @@
+// The strip of the last minutes' verdicts: one colour per label, silence low and grey, "not sure" hatched.
+
+const STRIP_S = 600;
+const JOIN_S = 3; // verdicts further apart do not join into one run
+const APART_S = 1; // verdicts that change nothing are kept no closer than this
+const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
+
+class Strip {
+  constructor(figure) {
+    this.canvas = figure.querySelector("canvas");
+    this.tip = figure.querySelector(".tip");
+    this.legendList = figure.querySelector(".legend");
+    this.points = [];
+    this.labels = [];
+    this.shownLegend = "";
+    this.canvas.addEventListener("pointermove", (event) => this.point(event.offsetX));
+    this.canvas.addEventListener("pointerdown", (event) => this.point(event.offsetX));
+    this.canvas.addEventListener("pointerleave", () => this.unpoint());
+    this.canvas.addEventListener("blur", () => this.unpoint());
+    this.canvas.addEventListener("keydown", (event) => this.step(event));
+  }
+
+  start(hello) {
+    this.labels = hello.labels;
+    this.points = hello.strip;
+  }
+
+  add(verdict) {
+    const last = this.points.at(-1);
+    const same = last && last[1] === verdict.state && last[2] === verdict.label;
+    const apart = last ? verdict.time - last[0] : Infinity;
+    if (same && apart >= 0 && apart < APART_S) return;
+    this.points.push([verdict.time, verdict.state, verdict.label, verdict.confidence]);
+    while (this.points[0][0] < verdict.time - STRIP_S) this.points.shift();
+  }
+
+  runs() {
+    const runs = [];
+    for (const [time, state, label, confidence] of this.points) {
+      const run = runs.at(-1);
+      const near = run && time - run.end >= 0 && time - run.end <= JOIN_S;
+      if (near) run.end = time;
+      if (near && run.state === state && run.label === label) {
+        run.sum += confidence ?? 0;
+        run.count += 1;
+      } else {
+        runs.push({ start: time, end: time, state, label, sum: confidence ?? 0, count: 1 });
+      }
+    }
+    return runs;
+  }
+
+  paint(theme, now) {
+    const { pen, width, height } = fitCanvas(this.canvas);
+    const bar = { y: 2, height: height - 10 - 1.5 * theme.small };
+    this.now = now;
+    this.width = width;
+    this.shown = this.runs();
+    pen.clearRect(0, 0, width, height);
+    pen.font = `${theme.small}px ${theme.font}`;
+    pen.fillStyle = theme.panel;
+    pen.fillRect(0, bar.y, width, bar.height);
+    const hatched = hatch(pen, theme);
+    for (const run of this.shown) {
+      const left = Math.max(0, this.x(run.start));
+      const wide = Math.max(1, this.x(run.end) - left);
+      if (run.state === "decided") {
+        pen.fillStyle = theme.colour(this.labels.indexOf(run.label));
+        pen.fillRect(left, bar.y, wide, bar.height);
+        this.name(pen, theme, run.label, left, wide, bar);
+      } else if (run.state === "unsure") {
+        pen.fillStyle = hatched;
+        pen.fillRect(left, bar.y, wide, bar.height);
+      } else if (run.state === "silence") {
+        pen.fillStyle = theme.muted;
+        pen.fillRect(left, bar.y + bar.height - 5, wide, 5);
+      }
+    }
+    this.axis(pen, theme, width, bar);
+    this.legend(theme);
+    this.canvas.setAttribute("aria-label", this.summary());
+  }
+
+  x(time) {
+    return this.width * (1 - (this.now - time) / STRIP_S);
+  }
+
+  name(pen, theme, label, left, wide, bar) {
+    const text = labelText(label);
+    if (pen.measureText(text).width + 12 > wide) return;
+    pen.fillStyle = theme.onColour;
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    pen.fillText(text, left + 7, bar.y + bar.height / 2 + 1);
+  }
+
+  axis(pen, theme, width, bar) {
+    pen.fillStyle = theme.muted;
+    pen.strokeStyle = theme.line;
+    pen.textBaseline = "top";
+    const bottom = bar.y + bar.height;
+    const every = width > 600 ? 1 : 2;
+    for (let minutes = 0; minutes <= 10; minutes += every) {
+      const at = width * (1 - minutes / 10);
+      line(pen, at, bottom + 1, at, bottom + 5);
+      pen.textAlign = minutes === 0 ? "right" : minutes === 10 ? "left" : "center";
+      pen.fillText(minutes === 0 ? "now" : `${MINUS}${minutes} min`, at, bottom + 9);
+    }
+  }
+
+  legend(theme) {
+    const heard = this.labels.filter((label) => this.shown.some((run) => run.state === "decided" && run.label === label));
+    const states = ["unsure", "silence"].filter((state) => this.shown.some((run) => run.state === state));
+    const wanted = JSON.stringify([heard, states, theme.dark]);
+    if (wanted === this.shownLegend) return;
+    this.shownLegend = wanted;
+    this.legendList.replaceChildren(
+      ...heard.map((label) => legendItem(labelText(label), theme.colour(this.labels.indexOf(label)), "decided")),
+      ...states.map((state) => legendItem(STATE_WORDS[state], null, state)),
+    );
+  }
+
+  summary() {
+    const totals = new Map();
+    for (const run of this.shown) {
+      const name = run.state === "decided" ? labelText(run.label) : STATE_WORDS[run.state];
+      totals.set(name, (totals.get(name) ?? 0) + run.end - run.start);
+    }
+    const parts = [...totals].filter(([, seconds]) => seconds >= 1).sort((a, b) => b[1] - a[1]);
+    return `The last 10 minutes: ${parts.map(([name, seconds]) => `${name} ${wholeSecondsText(seconds)}`).join(", ") || "nothing yet"}`;
+  }
+
+  step(event) {
+    const moves = { ArrowLeft: -1, ArrowRight: 1 };
+    if (!(event.key in moves) || !this.shown?.length) return;
+    event.preventDefault();
+    const at = this.pointed === undefined ? this.shown.length : this.shown.indexOf(this.pointed);
+    this.tell(this.shown[Math.min(this.shown.length - 1, Math.max(0, at + moves[event.key]))]);
+  }
+
+  point(x) {
+    const run = this.shown?.findLast((each) => this.x(each.start) <= x + 1 && x - 1 <= this.x(each.end));
+    if (run) this.tell(run);
+    else this.unpoint();
+  }
+
+  tell(run) {
+    this.pointed = run;
+    const what = run.state === "decided" ? `${labelText(run.label)}, ${percentText(run.sum / run.count)}` : STATE_WORDS[run.state];
+    this.tip.textContent = `${what} · ${clockText(run.start)} to ${clockText(run.end)} · ${wholeSecondsText(run.end - run.start)}`;
+    this.tip.hidden = false;
+    const middle = (this.x(run.start) + this.x(run.end)) / 2 - this.tip.offsetWidth / 2;
+    this.tip.style.left = `${Math.max(0, Math.min(this.width - this.tip.offsetWidth, middle))}px`;
+  }
+
+  unpoint() {
+    this.pointed = undefined;
+    this.tip.hidden = true;
+  }
+}
+
+function legendItem(text, colour, state) {
+  const item = document.createElement("li");
+  const mark = document.createElement("i");
+  mark.className = `mark ${state}`;
+  if (colour) mark.style.background = colour;
+  item.append(mark, text);
+  return item;
+}

@@ -1,0 +1,144 @@
+// The big label, and the bars of all labels in the model's order, which never jump.
+
+const SPEAK_EVERY_MS = 5_000;
+const NOT_HEARING = { starting: "Starting…", stalled: "No audio", reconnecting: "Reconnecting…", failed: "No audio" };
+
+class VerdictView {
+  constructor(page) {
+    this.hero = page.querySelector(".hero");
+    this.lead = page.querySelector(".lead");
+    this.label = page.querySelector(".label");
+    this.detail = page.querySelector(".detail");
+    this.progress = page.querySelector(".progress");
+    this.progressBar = page.querySelector(".progress i");
+    this.voice = page.querySelector(".unseen");
+    this.list = page.querySelector(".bars ol");
+    this.threshold = page.querySelector(".key-enter b");
+    this.bars = page.querySelector(".bars");
+    this.rows = [];
+    this.spokenAt = -Infinity;
+  }
+
+  start(hello) {
+    this.hello = hello;
+    this.verdict = hello.verdict;
+    this.bars.style.setProperty("--enter", hello.enter);
+    this.bars.style.setProperty("--rows", hello.labels.length);
+    this.threshold.textContent = `decides at ${percentText(hello.enter)}`;
+    this.rows = hello.labels.map((label) => barRow(label));
+    this.list.replaceChildren(...this.rows.map((row) => row.item));
+  }
+
+  paint(theme, now, health) {
+    if (!this.hello) return;
+    const said = this.words(now, health);
+    this.hero.dataset.state = said.state;
+    this.hero.style.setProperty("--colour", said.colour === undefined ? theme.line : theme.colour(said.colour));
+    setText(this.lead, said.lead ?? "");
+    if (setText(this.label, said.label)) this.label.style.setProperty("--ems", ems(this.label));
+    setText(this.detail, said.detail);
+    this.progress.hidden = said.progress === undefined;
+    if (said.progress !== undefined) this.progressBar.style.transform = `scaleX(${said.progress})`;
+    this.paintBars(theme);
+    this.speak(said);
+  }
+
+  words(now, health) {
+    const verdict = this.verdict;
+    const deaf = health && NOT_HEARING[health.state];
+    if (deaf) return { state: "deaf", label: deaf, detail: health.reason };
+    if (!verdict) return { state: "deaf", label: "Listening…", detail: "" };
+    // Between verdicts time goes on; after the end of the audio it does not.
+    const at = health?.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
+    const heldS = at - verdict.since;
+    if (verdict.state === "warming-up") {
+      const heardS = Math.min(this.hello.window_s, Math.max(0, heldS));
+      return {
+        state: "warming-up",
+        label: "Listening…",
+        detail: `${heardS.toFixed(1)} s of ${this.hello.window_s.toFixed(1)} s`,
+        progress: heardS / this.hello.window_s,
+      };
+    }
+    if (verdict.state === "silence") {
+      return { state: "silence", label: "Silence", detail: `for ${wholeSecondsText(heldS)}` };
+    }
+    if (verdict.state === "unsure") {
+      return { state: "unsure", label: "Not sure", detail: this.candidates() };
+    }
+    return {
+      state: "decided",
+      label: labelText(verdict.label),
+      detail: `${percentText(verdict.confidence ?? 0)} sure · for ${wholeSecondsText(heldS)}`,
+      lead: health?.state === "ended" ? "The last thing it heard" : "It sounds like",
+      colour: this.hello.labels.indexOf(verdict.label),
+    };
+  }
+
+  candidates() {
+    const leading = (this.verdict.smoothed ?? [])
+      .map((probability, index) => ({ probability, label: labelText(this.hello.labels[index]) }))
+      .sort((a, b) => b.probability - a.probability)
+      .slice(0, 2);
+    if (!leading.length) return "";
+    return `perhaps ${leading.map(({ label, probability }) => `${label} ${percentText(probability)}`).join(" or ")}`;
+  }
+
+  paintBars(theme) {
+    const { smoothed, raw, state } = this.verdict ?? {};
+    const leader = smoothed && smoothed.indexOf(Math.max(...smoothed));
+    this.bars.classList.toggle("idle", !smoothed || state === "silence" || state === "warming-up");
+    this.rows.forEach((row, index) => {
+      row.item.classList.toggle("leader", index === leader);
+      row.fill.style.background = theme.colour(index);
+      row.fill.style.transform = `scaleX(${smoothed ? smoothed[index] : 0})`;
+      row.raw.style.left = `${100 * (raw ? raw[index] : 0)}%`;
+      row.raw.hidden = !raw;
+      setText(row.value, smoothed ? percentText(smoothed[index]) : "–");
+    });
+  }
+
+  // Tell a screen reader what changed, not every verdict.
+  speak(said) {
+    const text = said.state === "decided" ? `${said.label}` : `${said.label} ${said.state === "unsure" ? "" : said.detail}`;
+    const key = `${said.state} ${said.state === "decided" ? said.label : ""}`;
+    if (key === this.spoken || performance.now() - this.spokenAt < SPEAK_EVERY_MS) return;
+    this.spoken = key;
+    this.spokenAt = performance.now();
+    setText(this.voice, text.trim());
+  }
+}
+
+function barRow(label) {
+  const item = document.createElement("li");
+  const name = document.createElement("span");
+  const track = document.createElement("span");
+  const fill = document.createElement("i");
+  const raw = document.createElement("b");
+  const value = document.createElement("span");
+  name.className = "name";
+  name.textContent = name.title = labelText(label);
+  track.className = "bar";
+  fill.className = "fill";
+  raw.className = "raw";
+  value.className = "value";
+  track.append(fill, raw);
+  item.append(name, track, value);
+  return { item, fill, raw, value };
+}
+
+// The width of an element's text on one line, in multiples of its font size.
+function ems(element) {
+  const pen = document.createElement("canvas").getContext("2d");
+  const style = getComputedStyle(element);
+  pen.font = `${style.fontWeight} 100px ${style.fontFamily}`;
+  const text = element.textContent;
+  return pen.measureText(text.charAt(0).toUpperCase() + text.slice(1)).width / 100;
+}
+
+// True if the text was another one.
+function setText(element, text) {
+  if (element.textContent === text) return false;
+  element.textContent = text;
+  return true;
+}

@@ -1,0 +1,203 @@
+"""What the page says, as pure functions: no Streamlit, no clock, no state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+import numpy as np
+
+from models.spec import ModelCard
+from stream.events import SourceChoice, VerdictState
+
+HALF_LIVES_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
+"""The steps of the half-life control, in seconds."""
+BREAK_S = 3.0
+"""Verdicts further apart than this, in seconds, do not join into one run."""
+
+_NICE_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
+_STATE_NAMES = {
+    VerdictState.WARMING_UP: "listening…",
+    VerdictState.SILENCE: "silence",
+    VerdictState.UNSURE: "not sure",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One remembered verdict: Unix ``time``, state, label and confidence."""
+
+    time: float
+    state: VerdictState
+    label: str | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on the frequency axis; ``position`` 0 is the centre of the lowest band, 1 that of the highest."""
+
+    position: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of time with one state and label; times in Unix seconds, ``confidence`` the mean of its moments."""
+
+    start: float
+    end: float
+    state: VerdictState
+    label: str | None
+    confidence: float | None
+
+
+def frequency_ticks(centres_hz: Sequence[float]) -> list[Tick]:
+    """Round frequencies within the bands' centres, as far apart on the axis as the bands place them."""
+    if len(centres_hz) < 2:
+        return []
+    return [
+        Tick(
+            position=float(np.interp(hz, centres_hz, np.linspace(0.0, 1.0, len(centres_hz)))),
+            text=f"{hz // 1000} kHz" if hz >= 1000 else f"{hz} Hz",
+        )
+        for hz in _NICE_HZ
+        if centres_hz[0] <= hz <= centres_hz[-1]
+    ]
+
+
+def shown_label(label: str) -> str:
+    """A model's label as words: underscores become spaces."""
+    return label.replace("_", " ")
+
+
+def change_delay_s(half_life_s: float, enter: float) -> float:
+    """Seconds until a vote that was all for something else passes ``enter``, if every new window is certain.
+
+    The smoothed probability after ``t`` seconds is ``1 - 2 ** (-t / half_life)``.
+    """
+    return half_life_s * math.log2(1.0 / (1.0 - enter)) if enter < 1.0 else math.inf
+
+
+def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
+    """What the half-life costs, for a person who is about to change it."""
+    delay_s = change_delay_s(half_life_s, enter)
+    if math.isinf(delay_s):
+        return "This model never decides: its threshold is 100 %."
+    return (
+        f"Smoothing adds {seconds(delay_s)} to a change of music (from 0 to {percent(enter)}, if the model is certain "
+        f"at once), on top of the {seconds(window_s)} window that has to fill with the new sound."
+    )
+
+
+def half_life_steps(current_s: float) -> list[float]:
+    """The control's steps, with the present value among them."""
+    return sorted({*HALF_LIVES_S, current_s})
+
+
+def source_names(choices: Sequence[SourceChoice], current: str) -> dict[str, str]:
+    """What to show for each address that may be chosen, the present one included."""
+    names = {choice.address: choice.name for choice in choices}
+    return names if current in names else {current: current, **names}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A setting that this viewer asked for at Unix time ``at`` and that the engine may not have confirmed yet."""
+
+    value: object
+    at: float
+
+
+def settled(applied: object, wish: Wish | None, *, now: float, patience_s: float = 3.0) -> object:
+    """The value a control should show: the wish while it is fresh, else what the engine has applied."""
+    if wish is not None and wish.value != applied and now - wish.at < patience_s:
+        return wish.value
+    return applied
+
+
+def runs(moments: Iterable[Moment]) -> list[Run]:
+    """Moments in the order of time, joined where state and label stay the same and nothing is missing between."""
+    found: list[list[Moment]] = []
+    for moment in moments:
+        last = found[-1][-1] if found else None
+        if (
+            last is not None
+            and (last.state, last.label) == (moment.state, moment.label)
+            and 0 <= moment.time - last.time <= BREAK_S
+        ):
+            found[-1].append(moment)
+        else:
+            found.append([moment])
+    ends = [
+        after[0].time if 0 <= after[0].time - run[-1].time <= BREAK_S else run[-1].time
+        for run, after in pairwise(found)
+    ]
+    ends += [found[-1][-1].time] if found else []
+    return [
+        Run(run[0].time, end, run[0].state, run[0].label, _mean_confidence(run))
+        for run, end in zip(found, ends, strict=True)
+    ]
+
+
+def _mean_confidence(moments: Sequence[Moment]) -> float | None:
+    known = [moment.confidence for moment in moments if moment.confidence is not None]
+    return sum(known) / len(known) if known else None
+
+
+def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[dict[str, str]]:
+    """The last ``limit`` runs as rows of a table, newest first.
+
+    Left out is what says nothing (warming up) or passed within a second.
+    """
+    told = [
+        run
+        for run in runs(moments)
+        if run.state is not VerdictState.WARMING_UP and (run.end - run.start >= 1.0 or now - run.end < BREAK_S)
+    ]
+    return [
+        {
+            "Heard": _STATE_NAMES.get(run.state) or shown_label(run.label or ""),
+            "From": datetime.fromtimestamp(run.start).strftime("%H:%M:%S"),
+            "For": "now" if now - run.end < BREAK_S and position == 0 else seconds(run.end - run.start),
+            "Confidence": percent(run.confidence)
+            if run.state is VerdictState.DECIDED and run.confidence is not None
+            else "",
+        }
+        for position, run in enumerate(reversed(told[-limit:]))
+    ]
+
+
+def percent(probability: float) -> str:
+    """A probability for people: ``82 %``."""
+    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
+
+
+def seconds(value: float) -> str:
+    """A duration for people: ``2.8 s``, ``45 s``, ``3 min 05 s``."""
+    if value < 10:
+        return f"{value:.1f}\N{NO-BREAK SPACE}s"
+    whole = round(value)
+    return f"{whole}\N{NO-BREAK SPACE}s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def card_rows(card: ModelCard) -> list[dict[str, str]]:
+    """The model card as rows of a table: what it is, where it comes from, how good it is."""
+    features, window = card.features, card.window
+    facts = {
+        "Model": card.name,
+        "What it is": card.description,
+        "Network": card.architecture.name,
+        "Labels": ", ".join(shown_label(label) for label in card.head.labels),
+        "Hears": f"{seconds(card.window_seconds)} at a time: {features.n_mels} mel bands x {window.frames} frames, "
+        f"{features.fmin_hz:g} to {features.fmax_hz:g} Hz",
+        "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
+        "Trained on": card.provenance.data,
+        "Measured by": card.provenance.protocol,
+        **{name.replace("_", " "): f"{value:.3f}" for name, value in card.metrics.items()},
+        "Licence": card.provenance.licence,
+    }
+    return [{"": name, "Model card": value} for name, value in facts.items() if value]
