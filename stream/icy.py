@@ -17,13 +17,13 @@ _LONGEST_TITLE = 200
 class IcyStream:
     """The audio of an answer, without the metadata between it: a file for a decoder to read.
 
-    ``title`` is the newest one; ``name`` the station's; ``ended`` is True once the station has closed the stream.
+    ``title`` is the newest one; ``name`` the station's; ``received`` counts the bytes so far.
     """
 
     def __init__(self, answer: Answer) -> None:
         self.title: str | None = None
         self.name = plain_line(_text(answer.body.headers.get("icy-name", "").encode("latin-1", "replace")))
-        self.ended = False
+        self.received = 0
         self._body = answer.body
         self._shown = shown(answer.url)
         interval = answer.body.headers.get("icy-metaint", "").strip()
@@ -65,7 +65,7 @@ class IcyStream:
         except (OSError, http.client.HTTPException, ValueError) as error:
             # ValueError is what a response says whose connection was shut under it.
             raise SourceError(f"{self._shown} broke off ({words(error)})") from error
-        self.ended = self.ended or not data
+        self.received += len(data)
         return data
 
 

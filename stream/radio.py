@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import closing
 from http.client import HTTPException
 
 from models.audio import Decoder
@@ -23,20 +24,27 @@ MAX_LAG_S = 0.2
 
 MAX_PLAYLISTS = 3
 
+_ENOUGH_BYTES = 4_096
+"""Audio is recognised by this much of it; a stream that closed sooner is no proof of a wrong address."""
+
 # What a station sends may name other files or addresses; it cannot make the decoder open them.
 _STREAM_OPTIONS = {"protocol_whitelist": "none", "probesize": "262144", "analyzeduration": "2000000"}
 _HLS_OPTIONS = {"protocol_whitelist": "http,https,tcp,tls,crypto", "user_agent": REQUEST_HEADERS["User-Agent"]}
 
 
 class Radio(ThreadedSource):
-    """A station at ``url``. Its audio comes by the clock; ``title`` is what the station says it plays."""
+    """A station at ``url``. Its audio comes by the clock; ``title`` is what the station says it plays.
+
+    Raises:
+        SourceAddressError: ``url`` is not an http or https address.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__(url, name=shown(url))
 
     def _produce(self, run: Run) -> Generator[Chunk]:
         answer, hls = _follow(self.address, run)
-        with answer.body:
+        with closing(answer.body):
             stream = None if hls else IcyStream(answer)
             if stream is not None and stream.name:
                 self.name = stream.name
@@ -63,7 +71,7 @@ class Radio(ThreadedSource):
                 return Decoder(answer.url, name=name, options=_HLS_OPTIONS, timeout_s=timeout_s)
             return Decoder(stream, name=name, options=_STREAM_OPTIONS)
         except AudioError as error:
-            if stream is None or stream.ended:
+            if stream is None or stream.received < _ENOUGH_BYTES:
                 raise SourceError(f"{name}: closed before any audio came ({error})") from error
             raise SourceAddressError(f"{name} answered, but not with audio that can be decoded") from error
 
@@ -75,7 +83,7 @@ def _follow(url: str, run: Run) -> tuple[Answer, bool]:
         if not is_playlist(answer.url, answer.content_type):
             _refuse_page(answer)
             return answer, False
-        with answer.body:
+        with closing(answer.body):
             try:
                 text = answer.body.read(LONGEST_PLAYLIST).decode("utf-8", "replace")
             except (OSError, HTTPException) as error:

@@ -44,8 +44,12 @@ class _Response(http.client.HTTPResponse):
 
 
 def shown(url: str) -> str:
-    """The address without what may be secret in it (user, password, query), for messages."""
-    parts = urlsplit(url)
+    """The address without what may be secret in it (user, password, query), for messages.
+
+    Raises:
+        SourceAddressError: it is not an http or https address.
+    """
+    parts = _checked(url)
     return parts.netloc.rpartition("@")[2] + parts.path
 
 

@@ -84,7 +84,9 @@ class Daemon:
 
         def settled() -> bool:
             if process.poll() is not None:
-                pytest.fail(f"{self._command()[0]} ended at once: {(self.folder / 'log').read_text()[-2_000:]}")
+                pytest.fail(
+                    f"{self._command()[0]} ended at once: {(self.folder / 'log').read_text(errors='replace')[-2_000:]}"
+                )
             return self._ready()
 
         wait_until(settled, f"start of {self._command()[0]}")
@@ -268,8 +270,8 @@ class Icecast(Daemon):
         return mount.encode() in self._admin("/status-json.xsl")
 
     def set_title(self, mount: str, title: bytes) -> None:
-        """Announce a title, as the bytes a station would send."""
-        query = urlencode({"mount": f"/{mount}", "mode": "updinfo", "charset": "UTF-8", "song": title})
+        """Announce a title in Latin-1 or UTF-8 bytes, which icecast passes on as they are."""
+        query = urlencode({"mount": f"/{mount}", "mode": "updinfo", "charset": "ISO-8859-1", "song": title})
         self._admin(f"/admin/metadata?{query}")
 
     def _admin(self, path: str) -> bytes:

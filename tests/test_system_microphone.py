@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from audio_files import noise, write_audio
 from daemons import PulseAudio, wait_until
+
 from models.errors import SourceAddressError, SourceError
 from stream.microphone import Microphone, list_devices
 from stream.source import Chunk
