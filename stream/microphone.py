@@ -32,10 +32,10 @@ class Microphone(ThreadedSource):
     def __init__(self, device: str | None = None) -> None:
         name = "default microphone" if device is None else f"microphone {device}"
         super().__init__("mic" if device is None else f"mic:{device}", name=name)
-        self._device = device
+        self.device = device
 
     def _produce(self, run: Run) -> Generator[Chunk]:
-        child = _CaptureProcess(send_audio, self._device)
+        child = _CaptureProcess(send_audio, self.device)
         run.on_stop(child.kill)
         try:
             opened: Opened = child.receive(self.name, START_S)

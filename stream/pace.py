@@ -45,7 +45,7 @@ def block_frames(sample_rate_hz: int, speed: float) -> int:
 
 
 class Pace:
-    """Tells when audio is due: the clock is the count of frames, at ``speed`` times real time.
+    """Tells when audio is due: the clock is the count of frames, at ``speed`` times real time, from the first one on.
 
     Whoever is late is served at once until caught up; who is later than ``max_lag_s`` (a laptop that slept) goes on
     from now on instead, so that a backlog never comes as one burst.
@@ -54,12 +54,14 @@ class Pace:
     def __init__(self, sample_rate_hz: int, *, speed: float = 1.0, max_lag_s: float = 1.0) -> None:
         self._frames_per_s = sample_rate_hz * speed
         self._max_lag_s = max_lag_s
-        self._start = time.monotonic()
+        self._start: float | None = None
         self._frames = 0
 
     def due(self, frames: int) -> float:
         """When the last of the next ``frames`` frames is due, as ``time.monotonic()``; counts them as delivered."""
         now = time.monotonic()
+        if self._start is None:
+            self._start = now
         self._frames += frames
         due = self._start + self._frames / self._frames_per_s
         if now - due > self._max_lag_s or math.isinf(self._frames_per_s):

@@ -7,15 +7,12 @@ import select
 import sys
 import time
 from collections.abc import Generator
-from typing import Literal, get_args
 
 import numpy as np
 
 from models.errors import ConfigError, SourceAddressError, SourceError
 from stream.source import Chunk, FloatArray
 from stream.threaded_source import Run, ThreadedSource
-
-SampleFormat = Literal["s16le", "f32le"]
 
 _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 _FILE_HEADERS = {b"RIFF": "a WAV file", b"RF64": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg file"}
@@ -41,7 +38,7 @@ class StandardInput(ThreadedSource):
         *,
         sample_rate_hz: int,
         channels: int,
-        sample_format: SampleFormat = "s16le",
+        sample_format: str = "s16le",
         live: bool = True,
         fd: int = 0,
     ) -> None:
@@ -50,7 +47,7 @@ class StandardInput(ThreadedSource):
             raise ConfigError(f"standard input: expected a rate from 8000 to 192000 Hz, got {sample_rate_hz}")
         if not 1 <= channels <= 8:
             raise ConfigError(f"standard input: expected 1 to 8 channels, got {channels}")
-        if sample_format not in get_args(SampleFormat):
+        if sample_format not in _SAMPLE_BYTES:
             raise ConfigError(f"standard input: expected format s16le or f32le, got {sample_format!r}")
         self.sample_rate_hz = sample_rate_hz
         self._channels = channels
