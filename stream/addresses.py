@@ -29,8 +29,10 @@ def open_source(
     pcm_channels: int = 2,
     pcm_format: str = "s16le",
 ) -> Source:
-    """The source at an address, not opened yet. ``speed`` is that of files and of the demo, as ``parse_speed`` gives it;
-    standard input is live unless it is ``MAX_SPEED``, and has the rate, channels and format ``pcm_...``.
+    """The source at an address, not opened yet.
+
+    ``speed`` is that of files and of the demo, as ``parse_speed`` gives it; standard input is live unless it is
+    ``MAX_SPEED``, and has the rate, channels and format ``pcm_...``.
 
     Raises:
         SourceAddressError: no such kind of source, or no such file.

@@ -78,7 +78,7 @@ def _swing(random: Random) -> FloatArray:
         if beat % 2:
             loop.add(beat + 2 / 3, play_on.ride(random), 0.25)
             loop.add(beat, play_on.hat(random), 0.25)
-    for beat, chord in (
+    for at, chord in (
         (2.67, (57, 60, 63, 67)),
         (6.67, (58, 62, 65, 69)),
         (9.67, (57, 62, 65)),
