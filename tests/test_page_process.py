@@ -1,0 +1,120 @@
+"""The page's process: it answers, survives Ctrl-C, is started again when killed, and ends with its engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from fake_engine import CARD, CHANNEL
+
+from dashboard.page_process import PageProcess
+from models.errors import ConfigError, GenrescopeError
+from stream.events import Hello
+from stream.page_link import PageLink
+
+
+@pytest.fixture
+def page() -> Iterator[PageProcess]:
+    link = PageLink()
+    link.publish(Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35))
+    page = PageProcess(link, on_command=print, port=0)
+    page.start()
+    yield page
+    page.stop()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=20) as response:
+            return bool(response.read() == b"ok")
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_it_answers_survives_ctrl_c_comes_back_when_killed_and_stops(
+    page: PageProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = page.wait_ready(60)
+    assert answers(url)
+    first = page.pid
+    assert first is not None
+
+    if sys.platform != "win32":
+        os.kill(first, signal.SIGINT)  # what Ctrl-C in the terminal sends to every process of the group
+        assert answers(url)
+        assert page.pid == first
+
+    os.kill(first, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while page.pid == first:
+        assert time.monotonic() < deadline, "the page was not started again"
+        time.sleep(0.05)
+    assert page.wait_ready(60) == url
+    assert answers(url)
+
+    second = page.pid
+    assert second is not None
+    page.stop()
+    page.stop()
+    assert not alive(second)
+    assert not answers(url)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("page-")]
+    # Neither a banner, nor a URL of Streamlit's, nor a traceback: the terminal belongs to the engine.
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert "http" not in err
+
+
+def test_it_ends_when_its_engine_hangs_up(page: PageProcess) -> None:
+    page.wait_ready(60)
+    pid = page.pid
+    page._link.detach()
+    deadline = time.monotonic() + 30
+    while page.pid == pid:
+        assert time.monotonic() < deadline, "the page outlived its link"
+        time.sleep(0.05)
+
+
+def test_a_taken_port_is_named_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        page = PageProcess(PageLink(), on_command=print, port=port)
+        with pytest.raises(ConfigError, match=rf"port {port}: .*in use.*--port"):
+            page.start()
+        page.stop()
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("192.0.2.1", 0)])
+def test_an_impossible_address_is_refused(host: str, port: int) -> None:
+    page = PageProcess(PageLink(), on_command=print, host=host, port=port)
+    with pytest.raises(ConfigError, match="cannot serve the page on"):
+        page.start()
+
+
+def test_waiting_for_a_page_that_does_not_come_has_an_end() -> None:
+    page = PageProcess(PageLink(), on_command=print)
+    with pytest.raises(GenrescopeError, match="did not answer within"):
+        page.wait_ready(0.05)
+
+
+def test_the_address_names_host_port_and_path() -> None:
+    link = PageLink()
+    assert PageProcess(link, on_command=print, port=8600).url == "http://127.0.0.1:8600"
+    assert PageProcess(link, on_command=print, host="::1", base_path="/a/b/").url == "http://[::1]:8501/a/b"

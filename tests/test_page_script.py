@@ -1,0 +1,107 @@
+"""The page's script, run by Streamlit's own test runner: controls send commands and follow what the engine applies."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from fake_engine import CARD, CHANNEL, CHOICES, LABELS
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard import page as page_module
+from dashboard.board import Board
+from dashboard.page import Page, get_page, set_page
+from dashboard.viewer_token import TokenMint
+from models.errors import ConfigError, GenrescopeError
+from stream.events import Command, Hello, SetHalfLife, SetSource, Settings, Verdict, VerdictState
+
+SCRIPT = Path(dashboard.__file__).with_name("app.py")
+HELLO = Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35, CHOICES)
+
+
+class Engine:
+    """Takes commands, and refuses them once it has gone."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.commands: list[Command] = []
+        self.gone = False
+
+    def submit(self, command: Command) -> None:
+        if self.gone:
+            raise GenrescopeError("the engine has gone; start genrescope again")
+        self.commands.append(command)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.setattr(page_module, "_current", [])
+    engine = Engine(Board())
+    set_page(Page(engine.board, TokenMint(), "/live", engine.submit))
+    return engine
+
+
+def show() -> AppTest:
+    script = AppTest.from_file(SCRIPT, default_timeout=60).run()
+    assert not script.exception
+    return script
+
+
+def test_a_page_whose_engine_has_not_spoken_says_that_it_waits(engine: Engine) -> None:
+    assert "Waiting for the engine…" in [caption.value for caption in show().caption]
+
+
+def test_the_page_shows_settings_history_and_model(engine: Engine) -> None:
+    now = time.time()
+    verdicts = [
+        Verdict(CHANNEL, 0, now - ago, VerdictState.DECIDED, "jazz", 0.8, now - 9, LABELS, None, None, 1.0, 0)
+        for ago in (9, 6, 3, 0)
+    ]
+    engine.board.apply([HELLO, Settings("mic", 5.0, CHOICES), *verdicts])
+    script = show()
+    assert script.selectbox(key="source").value == "mic"
+    assert script.select_slider(key="half_life").value == 5.0
+    assert "Smoothing adds 5.0\N{NO-BREAK SPACE}s" in script.caption[0].value
+    history, card = (table.value for table in script.table)
+    assert list(history["Heard"]) == ["jazz"]
+    assert list(history["For"]) == ["now"]
+    assert CARD.provenance.licence in list(card["Model card"])
+
+
+def test_moving_a_control_tells_the_engine_and_stays_until_it_answers(engine: Engine) -> None:
+    engine.board.apply([HELLO])
+    script = show()
+    script.select_slider(key="half_life").set_value(5.0).run()
+    script.selectbox(key="source").select("mic").run()
+    assert engine.commands == [SetHalfLife(5.0), SetSource("mic")]
+    # The engine has not answered yet: the control must not jump back.
+    assert script.run().select_slider(key="half_life").value == 5.0
+    engine.board.apply([Settings("mic", 5.0, CHOICES)])
+    assert script.run().selectbox(key="source").value == "mic"
+
+
+def test_a_control_follows_another_viewers_change(engine: Engine) -> None:
+    engine.board.apply([HELLO])
+    script = show()
+    engine.board.apply([Settings("song.mp3", 7.25, CHOICES)])
+    script.run()
+    assert not script.exception
+    assert script.select_slider(key="half_life").value == 7.25
+    assert script.selectbox(key="source").value == "song.mp3"
+    assert engine.commands == []
+
+
+def test_a_command_that_cannot_be_sent_is_said(engine: Engine) -> None:
+    engine.board.apply([HELLO])
+    script = show()
+    engine.gone = True
+    script.select_slider(key="half_life").set_value(5.0).run()
+    assert "the engine has gone; start genrescope again" in [error.value for error in script.error]
+
+
+def test_a_script_without_an_engine_says_how_to_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "_current", [])
+    with pytest.raises(ConfigError, match="genrescope live"):
+        get_page()
