@@ -29,11 +29,12 @@ def live(
         str | None,
         typer.Argument(
             metavar="[SOURCE]",
-            help="`mic`, `mic:NAME` (see `genrescope devices`), a file, an http(s) address, `-` (raw samples on standard "
-            "input) or `demo`.  [default: the microphone; without one, the demo]",
+            help="`mic`, `mic:NAME` (see `genrescope devices`), a file, an http(s) address, `-` (raw samples on "
+            "standard input) or `demo`.  [default: the microphone; without one, the demo]",
             show_default=False,
         ),
     ] = None,
+    *,
     model: ModelOption = None,
     scorer: ScorerOption = ScorerKind.AUTO,
     hop: HopOption = None,
@@ -118,7 +119,7 @@ def live(
             # With a page, the end of a file is something to look at; without one, there is nothing left to do.
             engine.run(until_finished=not page)
         except BrokenPipeError:
-            sys.stderr.close()  # the reader of our lines has gone: so do we, without a word
+            return  # the reader of our lines has gone: so do we, without a word
 
 
 def _default_address() -> str:
@@ -136,7 +137,7 @@ def _default_address() -> str:
     return "demo"
 
 
-def _choices(address: str, name: str, offered: list[str]) -> "list[SourceChoice]":
+def _choices(address: str, name: str, offered: list[str]) -> list[SourceChoice]:
     """What the page may switch to: what was named on the command line, this machine's inputs, and the demo."""
     from models.errors import SourceError
     from stream.addresses import open_source
@@ -152,19 +153,19 @@ def _choices(address: str, name: str, offered: list[str]) -> "list[SourceChoice]
     return [SourceChoice(one, named) for one, named in choices.items()]
 
 
-def _json_lines(target: str, stack: ExitStack) -> "Sink":
+def _json_lines(target: str, stack: ExitStack) -> Sink:
     from models.errors import ConfigError
     from stream.sinks import JsonLinesSink
 
-    if target == "-":
-        return JsonLinesSink(sys.stdout)
     try:
-        return JsonLinesSink(stack.enter_context(Path(target).open("a", encoding="utf-8")))
+        if target == "-":
+            return JsonLinesSink(stack.enter_context(open(1, "wb", buffering=0, closefd=False)))
+        return JsonLinesSink(stack.enter_context(Path(target).open("ab", buffering=0)))
     except OSError as error:
         raise ConfigError(f"--jsonl {target}: cannot be written ({error.strerror})") from error
 
 
-def _serve(engine: "Engine", port: int, stack: ExitStack) -> "Sink":
+def _serve(engine: Engine, port: int, stack: ExitStack) -> Sink:
     """Start the page and introduce the engine to it; says where the page is as soon as it answers."""
     from dashboard.page_process import PageProcess
     from stream.page_link import PageLink

@@ -7,13 +7,13 @@ between seconds, samples and frames is here and nowhere else.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 """Version of the card's layout; a reader refuses a card with a higher number."""
 
 Positive = Annotated[int, Field(gt=0)]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def classify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files of any format FFmpeg reads.")],
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
     model: ModelOption = None,
     scorer: ScorerOption = ScorerKind.AUTO,

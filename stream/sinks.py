@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import time
@@ -13,14 +14,15 @@ log = logging.getLogger(__name__)
 
 
 class JsonLinesSink:
-    """One JSON object per verdict and line, flushed at once so that a reader at the other end of a pipe is never late.
+    """One JSON object per verdict and line, written at once so that a reader at the other end of a pipe is never late.
 
-    A full disk costs the lines that do not fit, which are counted and reported; listening goes on. A reader that has
-    gone away (a closed pipe) is raised, for then there is nobody left to listen for.
+    ``file`` is unbuffered. A full disk costs the lines that do not fit, which are counted and reported; listening goes
+    on. A reader that has gone away (a closed pipe) is raised, for then there is nobody left to listen for.
     """
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         self._file = file
+        self._torn = False  # the last line was written in part
         self.lost = 0
 
     def publish(self, event: Event) -> None:
@@ -31,9 +33,9 @@ class JsonLinesSink:
         """
         if not isinstance(event, Verdict):
             return
+        line = json.dumps(event.to_json(), ensure_ascii=False).encode() + b"\n"
         try:
-            self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
-            self._file.flush()
+            self._write(b"\n" + line if self._torn else line)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -44,6 +46,12 @@ class JsonLinesSink:
             if self.lost:
                 log.warning("verdicts are written again; %d lines were lost", self.lost)
                 self.lost = 0
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
+            self._torn = bool(rest)
 
 
 class ChangesSink:

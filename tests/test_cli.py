@@ -29,7 +29,7 @@ def song(tmp_path) -> str:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, capfd):
     """Run the command line in this process; gives (exit status, stdout, stderr)."""
 
     def call(*arguments: str):
@@ -39,7 +39,7 @@ def run(monkeypatch, capsys):
             genrescope.main()
         except SystemExit as end:
             status = end.code or 0
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return status, said.out, said.err
 
     return call
