@@ -118,7 +118,7 @@ class ThreadedSource(ABC):
     def _await_first(self, run: Run, queue: _Queue) -> None:
         with self._changed:
             ready = self._wait_for(lambda: queue.settled or run.stopped, self.open_timeout_s)
-            if not queue.chunks and queue.end is not None:
+            if not queue.chunks and queue.end is not None and not isinstance(queue.end, EndOfAudio):
                 if self._worked_before and isinstance(queue.end, SourceAddressError):
                     # An address that has worked is not wrong: what is missing now (unplugged, restarting) may return.
                     raise SourceError(str(queue.end)) from queue.end

@@ -1,0 +1,157 @@
+"""Raw PCM: whole frames whatever the writes, and plain words where it is something else."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import ConfigError, SourceAddressError, SourceError
+from stream.source import EndOfAudio
+from stream.standard_input import StandardInput
+
+Opened = Callable[..., StandardInput]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Opens a source on a pipe into which the given writes are written, and which is then closed."""
+    started: list[tuple[StandardInput, threading.Thread, int]] = []
+
+    def make(*writes: bytes, **options: object) -> StandardInput:
+        reading, writing = os.pipe()
+
+        def write() -> None:
+            with os.fdopen(writing, "wb", buffering=0) as pipe:
+                for data in writes:
+                    pipe.write(data)
+
+        thread = threading.Thread(target=write)
+        source = StandardInput(**{"sample_rate_hz": 8_000, "channels": 1, **options}, fd=reading)  # type: ignore[arg-type]
+        started.append((source, thread, reading))
+        thread.start()
+        source.open()
+        return source
+
+    yield make
+    for source, thread, reading in started:
+        source.close()
+        thread.join(10)
+        os.close(reading)
+
+
+def read_all(source: StandardInput) -> np.ndarray:
+    parts = []
+    while True:
+        try:
+            chunk = source.read(10.0)
+        except EndOfAudio:
+            return np.concatenate(parts)
+        assert chunk is not None
+        parts.append(chunk.samples)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), frames=st.integers(4, 400), channels=st.integers(1, 8), wide=st.booleans())
+def test_any_division_into_writes_gives_the_same_samples(
+    opened: Opened, data: st.DataObject, frames: int, channels: int, wide: bool
+) -> None:
+    random = np.random.default_rng(frames)
+    if wide:
+        samples = random.uniform(-1, 1, (frames, channels)).astype("<f4")
+        content, expected = samples.tobytes(), samples
+    else:
+        integers = random.integers(-32_768, 32_768, (frames, channels)).astype("<i2")
+        content, expected = integers.tobytes(), integers.astype(np.float32) / 32_768
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6)))
+    writes = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
+    source = opened(*writes, channels=channels, sample_format="f32le" if wide else "s16le")
+    heard = read_all(source)
+    assert heard.dtype == np.float32
+    assert np.array_equal(heard, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample_rate_hz": 7_999},
+        {"sample_rate_hz": 192_001},
+        {"channels": 0},
+        {"channels": 9},
+        {"sample_format": "s24le"},
+    ],
+)
+def test_settings_out_of_range_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="standard input: expected"):
+        StandardInput(**{"sample_rate_hz": 44_100, "channels": 2, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"), [(b"RIFF", "WAV"), (b"RF64", "WAV"), (b"fLaC", "FLAC"), (b"OggS", "Ogg"), (b"ID3\x04", "MP3")]
+)
+def test_a_file_on_standard_input_is_refused_by_name(opened: Opened, head: bytes, kind: str) -> None:
+    with pytest.raises(SourceAddressError, match=f"carries an? {kind} file, expected raw PCM"):
+        opened(head[:2], head[2:] + bytes(1_000))
+
+
+def test_a_half_frame_at_the_end_is_an_error_after_the_whole_ones(opened: Opened) -> None:
+    source = opened(bytes(4 * 100 + 3), channels=2)
+    chunk = source.read(5.0)
+    assert chunk is not None
+    assert len(chunk.samples) == 100
+    with pytest.raises(SourceError, match="inside a frame"):
+        source.read(5.0)
+    # Opened again it is at its end: a pipe does not come back.
+    source.open()
+    with pytest.raises(EndOfAudio):
+        source.read(5.0)
+
+
+def test_nothing_at_all_is_an_error(opened: Opened) -> None:
+    with pytest.raises(SourceAddressError, match="it was empty"):
+        opened()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_numbers_that_are_no_float_samples_are_an_error(opened: Opened, value: float) -> None:
+    with pytest.raises(SourceError, match="in another format"):
+        opened(np.array([0.0, value], dtype="<f4").tobytes(), sample_format="f32le")
+
+
+def test_a_pipe_that_is_silent_yet_opens_and_closes() -> None:
+    reading, writing = os.pipe()
+    source = StandardInput(sample_rate_hz=44_100, channels=2, fd=reading)
+    source.open()
+    assert source.read(0.05) is None
+    os.write(writing, bytes(400))
+    chunk = source.read(5.0)
+    assert chunk is not None
+    assert chunk.samples.shape == (100, 2)
+    before = time.monotonic()
+    source.close()
+    assert time.monotonic() - before < 2.0
+    os.close(writing)
+    os.close(reading)
+
+
+def test_who_writes_faster_than_is_read_must_wait(opened: Opened) -> None:
+    seconds = 10
+    source = opened(bytes(2 * 8_000 * seconds))
+    time.sleep(0.3)
+    assert source._queue.seconds < 6.0
+    assert len(read_all(source)) == 8_000 * seconds
+
+
+def test_a_descriptor_that_cannot_be_read_is_an_error(tmp_path: object) -> None:
+    descriptor = os.open(str(tmp_path), os.O_RDONLY)  # a folder
+    try:
+        with pytest.raises(SourceError, match="cannot be read"):
+            StandardInput(sample_rate_hz=44_100, channels=2, fd=descriptor).open()
+    finally:
+        os.close(descriptor)
