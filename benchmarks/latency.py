@@ -109,9 +109,8 @@ def live_latency(seconds: float, chromium: Path) -> None:
     print(f"latency from the last sample of a window, over {len(verdicts)} verdicts ({seconds:g} s of demo, one page):")
     for name, values, target in (("to the verdict", to_verdict, 30), ("to the pixels", to_pixels, 150)):
         p50, p95, p99 = np.percentile(values, [50, 95, 99])
-        print(
-            f"  {name:16s} p50 {p50:6.1f}  p95 {p95:6.1f}  p99 {p99:6.1f} ms   ({len(values)} seen; p95 wanted: {target})"
-        )
+        seen = f"({len(values)} seen; wanted p95: {target})"
+        print(f"  {name:16s} p50 {p50:6.1f}  p95 {p95:6.1f}  p99 {p99:6.1f} ms  {seen}")
     print(f"  dropped windows: {verdicts[-1]['dropped']}")
 
 

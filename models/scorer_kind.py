@@ -1,4 +1,4 @@
-"""The runtimes a model can be scored by. In a file of its own, for the command line must know it without loading any."""
+"""The runtimes a model can be scored by. A file of its own: the command line must know them without loading any."""
 
 from enum import StrEnum
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +41,23 @@ class TorchScorer:
         import torch
 
         check_windows(windows, self.card)
-        # Process-wide in torch; the networks are small, and more threads would take the audio's cores.
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             logits = self._network(torch.from_numpy(np.ascontiguousarray(windows)))
         return {head.name: calibrated(logits[head.name].numpy(), head) for head in self.card.heads}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # The networks are small, and more threads would take the cores that the audio needs. The number is the whole
+    # process's, so it is put back: a training run scores too.
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _network(path: Path, card: ModelCard):  # type: ignore[no-untyped-def]  # torch is not there in the base install

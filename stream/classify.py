@@ -1,4 +1,4 @@
-"""Whole files through the live path, as fast as they can be scored: what ``classify`` says is what ``live`` would say."""
+"""Whole files through the live path, as fast as they can be scored: ``classify`` says what ``live`` would say."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What a file is: the label of the mean probabilities (classes,) of its windows (Lidy & Schindler 2016, sec. 3), and
-    how the running vote went. All None for a file that is silent throughout."""
+    """What a file is, by the mean probabilities (classes,) of its windows (Lidy & Schindler 2016, sec. 3), and how the
+    running vote went. ``probabilities`` is None for a file that is silent throughout."""
 
     file: str
     seconds: float

@@ -37,7 +37,6 @@ def classify(
 
     from models.errors import AudioError
     from models.scorer import DEFAULT_MODEL, load_scorer
-    from stream.classify import Classification
     from stream.classify import classify as classify_file
     from stream.engine import checked_hop
     from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life

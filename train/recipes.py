@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
 from models.spec import Architecture, FeatureSpec, WindowSpec
@@ -27,7 +27,8 @@ class LidyRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     architecture: Literal["lidy-timbral", "lidy-parallel", "lidy-parallel-frequency"]
-    sample_rate_hz: Literal[22_050, 44_100] = 22_050
+    # Pydantic reads no number out of a text where it expects one of a few values.
+    sample_rate_hz: Annotated[Literal[22_050, 44_100], BeforeValidator(int)] = 22_050
     input_size: Literal["40x80", "80x82"] = "40x80"
     """Mel bands x frames: the size in the paper's text, or the one that its figures' feature maps fit."""
     hop_frames: Annotated[int, Field(gt=0)] = 10
