@@ -66,6 +66,7 @@ def _electronic(random: Random) -> FloatArray:
         root = (33, 33, 36, 31)[beat // 4]
         for quarter, octave in enumerate((0, 0, 12, 0)):
             loop.add(beat + quarter / 4, play_on.saw_bass(root + octave, 0.11), 0.5)
+            loop.add(beat + quarter / 4, play_on.saw_bass(root + (36, 43, 48, 51)[(3 * beat + quarter) % 4], 0.1), 0.35)
     return loop.finished()
 
 
