@@ -100,13 +100,12 @@ def music() -> npt.NDArray[np.float32]:
 class FakeEngine:
     """Publishes a greeting, some history, and then frames, verdicts and health at the real pace."""
 
-    def __init__(self, link: PageLink, *, history_s: float = 0.0, warm_up: bool = False, boot: str = "boot-1") -> None:
+    def __init__(self, link: PageLink, *, history_s: float = 0.0, boot: str = "boot-1") -> None:
         self._link = link
         self._boot = boot
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fake-engine", daemon=True)
         self._history_s = history_s
-        self._lock = threading.Lock()
         self.source = "demo"
         self.half_life_s = 2.0
         self.commands: list[Command] = []
@@ -115,7 +114,6 @@ class FakeEngine:
         self.warnings: tuple[str, ...] = ()
         self.title: str | None = None
         self.paused = threading.Event()
-        self._warm_until = 0 if warm_up else None
         self._smoothed = np.full(len(LABELS), 1 / len(LABELS), np.float32)
         self._since = time.time() - history_s
         self._before: tuple[VerdictState, str | None] | None = None
@@ -125,7 +123,8 @@ class FakeEngine:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def submit(self, command: Command) -> None:
         """What a real engine's ``submit`` does, at once."""

@@ -1,0 +1,299 @@
+"""The page in a real Chromium, fed by an engine that is not one through the real link and the real server."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemons import need, wait_until
+from fake_engine import HOP_S, FakeEngine
+from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
+from playwright.sync_api import Page as Window
+
+from dashboard.page_process import PageProcess
+from stream.events import HealthState, SetHalfLife, SetSource
+from stream.page_link import PageLink
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+OPEN_MS = 60_000
+
+
+class Show:
+    """A page with an engine behind it."""
+
+    def __init__(self, *, history_s: float = 0.0, base_path: str = "", playing: bool = True) -> None:
+        self.link = PageLink()
+        self.engine = FakeEngine(self.link, history_s=history_s)
+        self.page = PageProcess(self.link, on_command=self.engine.submit, port=0, base_path=base_path)
+        self.page.start()
+        if playing:
+            self.engine.start()
+        self.url = self.page.wait_ready(60)
+
+    def stop(self) -> None:
+        self.engine.stop()
+        self.page.stop()
+
+
+class Watched:
+    """A browser window and what went wrong in it."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        window.on("console", self._console)
+        window.on("pageerror", lambda error: self.complaints.append(str(error)))
+        window.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
+            self.foreign.append(request.url)
+
+    def open(self, url: str, *, verdicts: int = 2) -> Window:
+        self.window.goto(url)
+        self.drawn(verdicts)
+        return self.window
+
+    def drawn(self, more: int) -> None:
+        """Wait until ``more`` verdicts have been drawn, counted from the last time."""
+        start = self.window.evaluate("window.__genrescope?.drawn.at(-1)?.sample ?? 0")
+        self.window.wait_for_function(
+            "([start, more]) => window.__genrescope?.state === 'open'"
+            " && window.__genrescope.drawn.filter((each) => each.sample > start).length >= more",
+            arg=[start, more],
+            timeout=OPEN_MS,
+        )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def show(browser: Browser) -> Iterator[Show]:
+    show = Show(history_s=120)
+    yield show
+    show.stop()
+
+
+@pytest.fixture
+def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    opened: list[Window] = []
+
+    def watch(**options: Any) -> Watched:
+        window = browser.new_page(**options)
+        opened.append(window)
+        return Watched(window)
+
+    yield watch
+    for window in opened:
+        window.close()
+
+
+def pixels(window: Window, selector: str) -> str:
+    image: str = window.locator(selector).evaluate("(canvas) => canvas.toDataURL()")
+    return image
+
+
+def spread(window: Window, selector: str) -> int:
+    """How many different colours a canvas shows."""
+    found: int = window.locator(selector).evaluate(
+        """(canvas) => {
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return new Set(new Uint32Array(data.buffer)).size;
+        }"""
+    )
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_it_draws_the_label_and_the_spectrogram_moves(
+    show: Show, watch: Callable[..., Watched], tmp_path: Path, scheme: str
+) -> None:
+    watched = watch(color_scheme=scheme)
+    window = watched.open(show.url, verdicts=4)
+    assert window.locator(".page").get_attribute("data-dark") == str(scheme == "dark").lower()
+    assert window.locator(".label").inner_text().strip()
+    assert window.locator(".bars li").count() == 10
+    assert "Demo programme" in window.locator(".source").inner_text()
+    assert window.locator(".synthetic").is_visible()
+    assert spread(window, ".spectrogram canvas") > 100
+    before = pixels(window, ".spectrogram canvas")
+    wait_until(lambda: pixels(window, ".spectrogram canvas") != before, "a spectrogram that moves")
+    assert spread(window, ".strip canvas") > 5
+    assert "jazz" in (window.locator(".strip canvas").get_attribute("aria-label") or "")
+    window.screenshot(path=tmp_path / f"{scheme}.png")
+    assert watched.complaints == []
+    assert watched.foreign == []
+
+
+def test_drawn_verdicts_are_reported_in_order_and_the_report_is_bounded(
+    show: Show, watch: Callable[..., Watched]
+) -> None:
+    window = watch().open(show.url, verdicts=4)
+    drawn = window.evaluate("window.__genrescope.drawn")
+    samples = [each["sample"] for each in drawn]
+    assert samples == sorted(set(samples))
+    assert len(drawn) <= 600
+    for each in drawn:
+        assert 0 <= each["drawn"] / 1000 - each["captured"] < 60 * HOP_S
+
+
+def test_three_windows_see_the_same_and_share_the_settings(show: Show, watch: Callable[..., Watched]) -> None:
+    windows = [watch().open(show.url) for _ in range(3)]
+    slider = windows[0].get_by_role("slider")
+    slider.focus()
+    slider.press("ArrowRight")
+    wait_until(lambda: show.engine.commands, "the half-life's command at the engine")
+    assert show.engine.commands[-1] == SetHalfLife(3.0)
+    for window in windows:
+        window.wait_for_function("document.body.innerText", timeout=OPEN_MS)
+        window.locator(".model-name", has_text="half-life 3 s").wait_for(timeout=OPEN_MS)
+        # The other viewers' controls follow with their next rerun.
+        window.get_by_text("Smoothing adds 3.0").wait_for(timeout=OPEN_MS)
+    slider.press("ArrowLeft")
+    wait_until(lambda: show.engine.commands[-1] == SetHalfLife(2.0), "the second command")
+
+
+def test_the_source_picker_reaches_the_engine(show: Show, watch: Callable[..., Watched]) -> None:
+    window = watch().open(show.url)
+    window.get_by_role("combobox").click()
+    window.get_by_role("option", name="Microphone").click()
+    wait_until(lambda: SetSource("mic") in show.engine.commands, "the source's command at the engine")
+    window.locator(".source-name", has_text="Microphone").wait_for(timeout=OPEN_MS)
+    window.locator(".synthetic").wait_for(state="hidden", timeout=OPEN_MS)
+    show.engine.submit(SetSource("demo"))
+    window.locator(".synthetic").wait_for(timeout=OPEN_MS)
+
+
+def test_reruns_do_not_mount_it_again(show: Show, watch: Callable[..., Watched]) -> None:
+    watched = watch()
+    window = watched.open(show.url)
+    window.evaluate("window.__genrescope.mark = 'the same'")
+    window.locator(".page").evaluate("(page) => { page.mark = 'the same'; }")
+    for key in ("ArrowRight", "ArrowLeft"):
+        window.get_by_role("slider").press(key)
+        watched.drawn(3)
+    window.get_by_text("The model: genre10-fake").click()
+    window.get_by_text("Stands in for a real model").wait_for(timeout=OPEN_MS)
+    watched.drawn(15)  # longer than the fragment's interval
+    assert window.evaluate("window.__genrescope.mark") == "the same"
+    assert window.locator(".page").evaluate("(page) => page.mark") == "the same"
+    assert window.locator(".page").count() == 1
+    assert watched.complaints == []
+
+
+def test_trouble_is_said_with_its_reason(show: Show, watch: Callable[..., Watched]) -> None:
+    window = watch().open(show.url)
+    show.engine.warnings = ("clipped: the input is too loud",)
+    window.get_by_text("clipped: the input is too loud").wait_for(timeout=OPEN_MS)
+    show.engine.warnings = ()
+    show.engine.health_state, show.engine.reason = HealthState.RECONNECTING, "the station hung up"
+    window.locator(".label", has_text="Reconnecting…").wait_for(timeout=OPEN_MS)
+    assert window.locator(".detail").inner_text() == "the station hung up"
+    assert window.locator(".health").inner_text() == "Reconnecting"
+    show.engine.health_state, show.engine.reason = HealthState.LIVE, ""
+    window.locator(".label", has_not_text="Reconnecting…").wait_for(timeout=OPEN_MS)
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (390, 844), (900, 700), (1920, 1080)])
+def test_nothing_hangs_over_the_edge(show: Show, watch: Callable[..., Watched], width: int, height: int) -> None:
+    window = watch(viewport={"width": width, "height": height}).open(show.url)
+    assert window.evaluate("document.documentElement.scrollWidth") <= width
+    main = window.get_by_test_id("stMain")
+    assert main.evaluate("(main) => main.scrollWidth - main.clientWidth") <= 0
+    over = window.locator(".page").evaluate(
+        """(page) => [...page.querySelectorAll("*")]
+             .filter((each) => each.getBoundingClientRect().right > innerWidth + 0.5 && !each.closest(".unseen"))
+             .map((each) => each.className)"""
+    )
+    assert over == []
+
+
+def test_the_live_part_fits_a_kiosk_without_scrolling(show: Show, watch: Callable[..., Watched]) -> None:
+    window = watch(viewport={"width": 1920, "height": 1080}).open(
+        f"{show.url}/?embed=true&embed_options=dark_theme&embed_options=hide_loading_screen"
+    )
+    box = window.locator(".page").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 1080
+    label = window.locator(".label").bounding_box()
+    assert label is not None
+    assert label["height"] >= 100
+
+
+def test_less_motion_is_shown_to_those_who_ask_for_it(show: Show, watch: Callable[..., Watched]) -> None:
+    still = watch(reduced_motion="reduce")
+    moving = watch(reduced_motion="no-preference")
+    counts = []
+    for watched in (still, moving):
+        window = watched.open(show.url)
+        first = window.evaluate("window.__genrescope.frames")
+        watched.drawn(9)
+        counts.append(window.evaluate("window.__genrescope.frames") - first)
+    assert counts[0] < counts[1] / 2
+
+
+def test_it_comes_back_by_itself_when_the_pages_process_is_killed(
+    browser: Browser, watch: Callable[..., Watched], tmp_path: Path
+) -> None:
+    show = Show(history_s=60)
+    try:
+        watched = watch()
+        window = watched.open(show.url)
+        pid = show.page.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        window.locator(".lost", has_text="connection to genrescope is lost").wait_for(timeout=OPEN_MS)
+        window.screenshot(path=tmp_path / "lost.png")
+        watched.drawn(3)
+        window.locator(".lost").wait_for(state="hidden", timeout=OPEN_MS)
+        assert show.page.pid != pid
+        # What was heard before is drawn again, from the link's memory.
+        assert "jazz" in (window.locator(".strip canvas").get_attribute("aria-label") or "")
+    finally:
+        show.stop()
+
+
+def test_it_waits_for_the_engine_then_listens_then_names_on_any_path(
+    browser: Browser, watch: Callable[..., Watched]
+) -> None:
+    show = Show(base_path="music/live-page", playing=False)
+    try:
+        assert show.url.endswith("/music/live-page")
+        watched = watch()
+        watched.window.goto(show.url)
+        watched.window.get_by_text("Waiting for the engine…").wait_for(timeout=OPEN_MS)
+        show.engine.start()
+        watched.window.locator(".detail", has_text=" s of 2.8 s").wait_for(timeout=OPEN_MS)
+        assert watched.window.locator(".label").inner_text() == "Listening…"
+        watched.window.locator(".hero[data-state=decided]").wait_for(timeout=OPEN_MS)
+        assert watched.window.locator(".label").inner_text() == "Jazz"
+        assert watched.complaints == []
+    finally:
+        show.stop()
