@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import DatasetError
+from models.scorer import calibrated
+from models.spec import Head
+from stream.vote import DEFAULT_HALF_LIFE_S, RunningVote
+from train.calibration import (
+    HALF_LIFE_S,
+    TARGET_ACCURACY,
+    ScoredTracks,
+    calibrate,
+    choose_enter,
+    expected_calibration_error,
+    fit_temperature,
+    smooth,
+    temper,
+)
+
+LABELS = ("a", "b", "c", "d")
+HEAD = Head(name="genre", labels=LABELS)
+HOP_S = 0.35
+
+
+def honest_logits(random, *, tracks=400, windows=12):
+    """Logits whose softmax is the true probability of each label; the same over a track: smoothing changes nothing."""
+    logits = random.normal(0.0, 1.5, (tracks, 4))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    targets = np.array([random.choice(4, p=p) for p in probabilities])
+    return [np.repeat(row[None], windows, axis=0) for row in logits], targets
+
+
+def scored(logits, targets):
+    return ScoredTracks([calibrated(track.astype(np.float32), HEAD) for track in logits], targets, HOP_S)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
+def test_the_temperature_undoes_overconfidence(sharpness):
+    logits, targets = honest_logits(np.random.default_rng(0))
+    fitted = fit_temperature(scored([sharpness * track for track in logits], targets))
+    assert fitted == pytest.approx(sharpness, rel=0.15)
+
+
+def test_calibration_shrinks_the_error():
+    logits, targets = honest_logits(np.random.default_rng(1))
+    overconfident = scored([4.0 * track for track in logits], targets)
+    head = calibrate(HEAD, overconfident)
+    before = expected_calibration_error(*overconfident.flat())
+    after = expected_calibration_error(*overconfident.tempered(head.temperature).flat())
+    assert before > 0.15
+    assert after < 0.05
+
+
+def test_the_enter_threshold_is_the_lowest_that_is_right_often_enough():
+    logits, targets = honest_logits(np.random.default_rng(2))
+    tracks = scored(logits, targets)
+    enter = choose_enter(tracks)
+    probabilities, truths = tracks.smoothed().flat()
+    confidences, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == truths
+    assert hits[confidences >= enter].mean() >= TARGET_ACCURACY
+    assert hits[confidences >= enter - 0.01].mean() < TARGET_ACCURACY
+
+
+def test_a_hopeless_network_still_gets_valid_thresholds():
+    random = np.random.default_rng(3)
+    logits, _ = honest_logits(random, tracks=50)
+    head = calibrate(HEAD, scored(logits, random.integers(0, 4, 50)))
+    assert 0.0 < head.leave < head.enter <= 0.9
+    assert head.labels == LABELS
+
+
+def test_nothing_to_calibrate_on_is_an_error():
+    with pytest.raises(DatasetError, match="got none"):
+        calibrate(HEAD, ScoredTracks([], np.empty(0, dtype=np.int64), HOP_S))
+
+
+@given(st.integers(1, 30), st.floats(0.05, 20.0), st.integers(0, 2**32 - 1))
+def test_smoothing_is_that_of_the_running_vote(windows, half_life_s, seed):
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), windows).astype(np.float32)
+    vote = RunningVote(HEAD, half_life_s=half_life_s)
+    expected = [vote.update(row, elapsed_s=HOP_S).smoothed for row in probabilities]
+    np.testing.assert_allclose(smooth(probabilities, half_life_s=half_life_s, hop_s=HOP_S), expected, atol=1e-5)
+
+
+def test_the_half_life_is_that_of_the_running_vote():
+    assert HALF_LIFE_S == DEFAULT_HALF_LIFE_S
+
+
+@given(st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))
+def test_tempering_probabilities_is_tempering_logits(temperature, seed):
+    logits = np.random.default_rng(seed).normal(0, 3, (5, 4)).astype(np.float32)
+    hot = HEAD.model_copy(update={"temperature": temperature})
+    once = temper(calibrated(logits, HEAD), temperature)
+    np.testing.assert_allclose(once, calibrated(logits, hot), atol=1e-5)
+    np.testing.assert_allclose(temper(once, 1 / temperature), calibrated(logits, HEAD), atol=1e-5)
+
+
+def test_calibration_error_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    # 0.9: half right, gap 0.4, weight 2/4. 0.6: both right, gap 0.4, weight 2/4.
+    assert expected_calibration_error(probabilities, np.array([0, 1, 0, 1])) == pytest.approx(0.4)

@@ -1,0 +1,192 @@
+"""A toy model from audio to file, through the commands that people type."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from labelled_audio import FOLDS, LABELS, clip, write_folders, write_table, write_wav
+
+import genrescope
+from models.audio import load
+from models.errors import ConfigError, GenrescopeError
+from models.frontend import features
+from models.model_file import CARD_KEY
+from models.scorer import load_scorer
+from models.scorer_kind import ScorerKind
+from models.spec import ModelCard
+from train.evaluate import windows_of
+from train.loop import CHECKPOINT_NAME, CURVES_NAME, Curves
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    return write_table(tmp_path_factory.mktemp("music"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(*arguments):
+    """Run a command of the front door in this process."""
+    genrescope.app([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def train(music, cache, output, *more, epochs=3):
+    source = ["--folder", music] if music.is_dir() else ["--table", music]
+    small = ["--set", "segments_per_file=8", "--set", "batch_size=10", "--set", "learning_rate=0.05"]
+    run("train", *source, "--output", output, "--cache", cache, "--workers", 0, "--epochs", epochs, *small, *more)
+
+
+@pytest.fixture(scope="module")
+def trained(music, cache, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "toy"
+    train(music, cache, output, "--calibration-fold", 3, "--group-column", "artist", "--set", "random_gain_db=6")
+    return output
+
+
+def read_card(checkpoint):
+    return ModelCard.from_json(torch.load(checkpoint, weights_only=True)[CARD_KEY])
+
+
+def test_the_model_has_learned_and_says_how(trained):
+    scorer = load_scorer(trained / "model.onnx")
+    for label in LABELS:
+        unheard = features(clip(label, 77), scorer.card.features)
+        scores = scorer.score(windows_of(unheard, scorer.card))["genre"]
+        assert scorer.card.head.labels[scores.mean(axis=0).argmax()] == label
+    card = scorer.card
+    assert card.name == "toy"
+    assert card.metrics["files"] == len(LABELS)
+    assert card.metrics["file_accuracy"] == 1.0
+    assert card.provenance.epochs == 3
+    assert "folds [0, 1, 2, 3], tested on fold 4, no artist in two folds" in card.provenance.protocol
+    assert card.head.temperature != 1.0
+
+
+def test_onnx_and_torch_score_it_alike(trained, music):
+    scorers = [load_scorer(trained / "model.onnx", kind) for kind in (ScorerKind.ONNX, ScorerKind.TORCH)]
+    card = scorers[0].card
+    real = features(load(music.parent / "low/0.wav", card.features.sample_rate_hz), card.features)
+    by_onnx, by_torch = (scorer.score(windows_of(real, card))["genre"] for scorer in scorers)
+    np.testing.assert_allclose(by_onnx, by_torch, atol=1e-4)
+
+
+def test_the_calibration_network_has_not_heard_the_calibration_fold(trained):
+    held_out, final = (read_card(trained / stage / CHECKPOINT_NAME) for stage in ("held-out", "final"))
+    assert "folds 3 (calibration) and 4 (test)" in held_out.provenance.protocol
+    assert held_out.head.temperature == final.head.temperature == 1.0
+    rows = list(csv.DictReader((trained / "held-out" / CURVES_NAME).open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert 0 <= float(rows[-1]["validation_file_accuracy"]) <= 1
+
+
+def test_a_killed_run_resumes_to_the_same_weights(music, cache, trained, tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    whole = Curves.on_train_epoch_start
+
+    def kill(self, trainer, module):
+        whole(self, trainer, module)
+        if trainer.current_epoch == 2 and "final" in str(self.path):
+            raise Killed
+
+    monkeypatch.setattr(Curves, "on_train_epoch_start", kill)
+    options = ["--calibration-fold", 3, "--group-column", "artist", "--set", "random_gain_db=6", "--name", "toy"]
+    with pytest.raises(Killed):
+        train(music, cache, tmp_path / "run", *options)
+    assert read_card(tmp_path / "run/final" / CHECKPOINT_NAME).provenance.epochs == 2
+    monkeypatch.undo()
+    train(music, cache, tmp_path / "run", *options, "--resume")
+    for stage in ("held-out", "final"):
+        ours, whole_run = (
+            torch.load(folder / stage / CHECKPOINT_NAME, weights_only=True)["state_dict"]
+            for folder in (tmp_path / "run", trained)
+        )
+        assert all(torch.equal(ours[name], whole_run[name]) for name in whole_run)
+        rows = list(csv.DictReader((tmp_path / "run" / stage / CURVES_NAME).open()))
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_a_run_is_not_overwritten_or_mixed_with_another(music, cache, trained):
+    with pytest.raises(ConfigError, match="give --resume"):
+        train(music, cache, trained, "--calibration-fold", 3, "--group-column", "artist", "--set", "random_gain_db=6")
+    with pytest.raises(ConfigError, match=r"calibration_fold 3 -> 2"):
+        train(music, cache, trained, "--calibration-fold", 2, "--group-column", "artist", "--resume")
+
+
+def test_evaluate_measures_the_shipped_file(trained, music, cache, tmp_path, capsys):
+    report = tmp_path / "report"
+    run("evaluate", trained / "model.onnx", "--table", music, "--fold", 4, "--cache", cache, "--report", report)
+    assert "file_accuracy            1" in capsys.readouterr().out
+    page = (report / "toy.md").read_text()
+    assert page == (trained / "toy.md").read_text()
+    for label in LABELS:
+        assert f"| {label} | 1 | 1.00 | 1.00 |" in page
+    assert (report / "toy-confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_checkpoint_can_be_exported_by_itself(trained, tmp_path):
+    run("export", trained / "final" / CHECKPOINT_NAME, "--output", tmp_path / "look.onnx")
+    card = load_scorer(tmp_path / "look.onnx").card
+    assert card.metrics == {}
+    assert card.head.temperature == 1.0
+
+
+def test_folders_train_too_and_bad_files_are_named(cache, tmp_path, capsys):
+    folder = write_folders(tmp_path / "sounds")
+    write_wav(folder / "low/short.wav", clip("low", 0, seconds=0.5))
+    (folder / "low/text.wav").write_text("not audio")
+    train(folder, cache, tmp_path / "run", epochs=1)
+    said = capsys.readouterr().err
+    assert "text.wav" in said
+    assert "short.wav: shorter than one window" in said
+    assert "skipped 2 files in all" in said
+    assert load_scorer(tmp_path / "run/model.onnx").card.head.temperature == 1.0
+
+
+def test_every_fold_in_turn(music, cache, tmp_path):
+    train(music, cache, tmp_path / "run", "--all-folds", epochs=1)
+    figures = json.loads((tmp_path / "run/folds.json").read_text())
+    assert len(figures["file_accuracy"]["folds"]) == FOLDS
+    assert figures["file_accuracy"]["mean"] == pytest.approx(np.mean(figures["file_accuracy"]["folds"]), abs=1e-4)
+
+
+def test_a_model_of_other_labels_is_refused(trained, music, cache):
+    with pytest.raises(GenrescopeError, match="the tracks have \\['tone'\\]"):
+        run("evaluate", trained / "model.onnx", "--table", music, "--join", "tone=low,high", "--cache", cache)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "--output", "x", "--table", "none.csv"], "none.csv"),
+        (["train", "--output", "x", "--folder", ".", "--recipe", "lidy"], "lidy-timbral"),
+        (["train", "--output", "x", "--folder", ".", "--set", "epochs"], "KEY=VALUE"),
+        (["export", "none.ckpt", "--output", "x.onnx"], "none.ckpt"),
+    ],
+)
+def test_wrong_use_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["genrescope", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        genrescope.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert says in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_torch_train_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(sys, "argv", ["genrescope", "train", "--output", "x"])
+    with pytest.raises(SystemExit):
+        genrescope.main()
+    assert 'pip install "genrescope[train]"' in capsys.readouterr().err
