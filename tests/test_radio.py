@@ -126,16 +126,20 @@ def test_an_hls_playlist_is_followed(station: StationServer, tmp_path: Path) -> 
     radio.close()
 
 
-def test_an_hls_playlist_cannot_open_files(station: StationServer, tmp_path: Path) -> None:
+def test_a_station_cannot_open_files(station: StationServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg recognises lists of files by their content, and would read them from the folder the program runs in."""
     secret = write_audio(tmp_path / "secret.aac", tone(2.0))
-    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{secret.as_uri()}\n#EXT-X-ENDLIST\n"
-    station.replies["/live.m3u8"] = body(text.encode(), "application/x-mpegurl")
-    # The same as a stream's own content, which a decoder would otherwise recognise and follow.
-    station.replies["/live.mp3"] = stream(text.encode(), MP3, times=1)
-    for path in ("/live.m3u8", "/live.mp3"):
-        radio = Radio(station.url(path))
+    monkeypatch.chdir(tmp_path)
+    files = b"ffconcat version 1.0\nfile secret.aac\n" + b"#" * 9_000 + b"\n"
+    segments = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{secret.as_uri()}\n#EXT-X-ENDLIST\n"
+    station.replies |= {
+        "/live.mp3": body(files, MP3),
+        "/live.m3u8": body(segments.encode(), "application/x-mpegurl"),
+        "/indirect.m3u8": body(segments.replace(secret.as_uri(), "/live.mp3").encode(), "application/x-mpegurl"),
+    }
+    for path in ("/live.mp3", "/live.m3u8", "/indirect.m3u8"):
         with pytest.raises(SourceError):
-            radio.open()
+            Radio(station.url(path)).open()
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 451])
