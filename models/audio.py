@@ -79,6 +79,7 @@ class Decoder:
         """
         to_float: av.AudioResampler | None = None
         made_for: tuple[str, str] | None = None
+        decoded_any = False
         for frame in self._frames():
             if frame.sample_rate != self.sample_rate_hz:
                 raise AudioError(
@@ -90,9 +91,16 @@ class Decoder:
                 to_float, made_for = av.AudioResampler(format="flt"), kind
             for converted in to_float.resample(frame):
                 # Packed: one row of interleaved samples.
-                samples = np.asarray(converted.to_ndarray(), dtype=np.float32)
-                yield samples.reshape(-1, converted.layout.nb_channels)
-        if to_float is None:
+                packed = np.asarray(converted.to_ndarray(), dtype=np.float32)
+                samples = packed.reshape(-1, converted.layout.nb_channels)
+                if not np.isfinite(samples.sum()):
+                    # Float files can hold NaN, which no filter after this would ever get rid of.
+                    self.skipped_packets += 1
+                    self.skipped_frames += len(samples)
+                    continue
+                decoded_any = True
+                yield samples
+        if not decoded_any:
             raise AudioError(f"{self.name}: expected audio, nothing in the file could be decoded")
 
     def _frames(self) -> Iterator[av.AudioFrame]:

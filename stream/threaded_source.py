@@ -14,7 +14,7 @@ from stream.source import Chunk, EndOfAudio
 QUEUE_S = 1.0
 """Audio held for a reader that is late; then the thread waits, and the source's own buffers fill."""
 
-JOIN_S = 2.0
+JOIN_S = 1.5
 """How long ``close`` waits for the thread. A thread that hangs longer (in a name look-up) ends by itself, unheard."""
 
 
@@ -105,7 +105,7 @@ class ThreadedSource(ABC):
         """Connect and wait for the first audio. Raises as ``Source.open``."""
         self._disconnect()
         run, queue = Run(), _Queue()
-        thread = threading.Thread(target=self._work, args=(run, queue), name=f"source {self.address}", daemon=True)
+        thread = threading.Thread(target=self._work, args=(run, queue), name=f"source {self.name}", daemon=True)
         with self._changed:
             self._run, self._queue, self._thread = run, queue, thread
         thread.start()

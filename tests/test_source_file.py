@@ -152,6 +152,19 @@ def test_a_damaged_packet_is_skipped_and_counted(tmp_path: Path) -> None:
     assert sum(len(chunk.samples) for chunk in chunks) + lost[0] == len(whole)
 
 
+def test_numbers_that_are_no_samples_are_skipped_and_counted(tmp_path: Path) -> None:
+    samples = noise(2.0)
+    samples[50_000] = np.nan
+    source = AudioFile(write_audio(tmp_path / "noise.wav", samples, codec="pcm_f32le"), speed=MAX_SPEED)
+    source.open()
+    chunks = read_all(source)
+    source.close()
+    heard = sum(len(chunk.samples) for chunk in chunks)
+    assert all(np.isfinite(chunk.samples).all() for chunk in chunks)
+    assert heard + sum(chunk.lost for chunk in chunks) == len(samples)
+    assert 44_100 < heard < len(samples)
+
+
 def test_a_file_cut_short_is_heard_as_far_as_it_goes(tmp_path: Path) -> None:
     path = write_audio(tmp_path / "noise.flac", noise(4.0))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
