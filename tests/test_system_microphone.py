@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from audio_files import noise, write_audio
 from daemons import PulseAudio, wait_until
@@ -107,3 +110,23 @@ def test_without_any_input_it_says_so(pulse: PulseAudio) -> None:
     assert list_devices() == ()
     with pytest.raises(SourceAddressError, match="this machine has none"):
         Microphone().open()
+
+
+def test_the_capture_process_ends_with_a_killed_program(pulse: PulseAudio, tmp_path: Path) -> None:
+    script = tmp_path / "listen.py"
+    script.write_text(
+        "from stream.microphone import Microphone\n"
+        "if __name__ == '__main__':\n"
+        f"    source = Microphone({pulse.device!r})\n"
+        "    source.open()\n"
+        "    print('open', flush=True)\n"
+        "    while True:\n"
+        "        source.read(1.0)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"open\n"
+        children = psutil.Process(program.pid).children(recursive=True)
+        program.kill()
+    assert children
+    assert not psutil.wait_procs(children, timeout=20.0)[1]

@@ -54,12 +54,14 @@ def fails(action: Callable[[], object]) -> bool:
 def test_every_format_is_heard_at_the_pace_of_the_clock(icecast: Icecast, wav: Path, kind: str) -> None:
     radio = Radio(icecast.feed(wav, kind))
     radio.open()
+    begun = time.monotonic()
     assert radio.sample_rate_hz == (48_000 if kind == "opus" else 44_100)
     chunks = listen(radio, 3.0)
+    elapsed = time.monotonic() - begun
     radio.close()
     assert abs(loudest_hz(chunks, radio.sample_rate_hz) - 1_000.0) < 2.0
     # Not the seconds that the server sent at once on connecting.
-    assert sum(len(chunk.samples) for chunk in chunks) / radio.sample_rate_hz < 3.0 + 1.0
+    assert sum(len(chunk.samples) for chunk in chunks) / radio.sample_rate_hz < elapsed + 1.0
 
 
 def test_a_latin_1_title_is_read(icecast: Icecast, wav: Path) -> None:
