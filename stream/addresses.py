@@ -63,13 +63,14 @@ def open_source(
 def check_source(source: Source) -> None:
     """Find out, before anything else starts, whether a source can be opened; leaves it closed.
 
-    A microphone is looked up, not opened; standard input is left alone, because what is read of it is gone.
+    A microphone is looked up, not opened; standard input loses nothing of what it carries.
 
     Raises:
         SourceAddressError: its address is wrong.
         SourceError: it cannot be opened now, but may later.
     """
     if isinstance(source, StandardInput):
+        source.check()
         return
     if isinstance(source, Microphone):
         find_input(list_devices(), source.device)

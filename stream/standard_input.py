@@ -17,6 +17,8 @@ from stream.threaded_source import Run, ThreadedSource
 _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 _FILE_HEADERS = {b"RIFF": "a WAV file", b"RF64": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg file"}
 _FILE_HEADERS |= {b"ID3": "an MP3 file"}
+_HEADER_BYTES = max(map(len, _FILE_HEADERS))
+_EMPTY = "standard input: expected raw PCM, it was empty"
 _READ_BYTES = 65_536
 _POLL_S = 0.1
 _LOUDEST = 100.0
@@ -55,36 +57,60 @@ class StandardInput(ThreadedSource):
         self._frame_bytes = _SAMPLE_BYTES[sample_format] * channels
         self._fd = fd
         self._ended = False
+        self._begun = False
+        # What has been read and not yet delivered outlives a closing: a frame must not be cut by it.
+        self._held = b""
+
+    def check(self) -> None:
+        """Look at the first bytes, if there are some already; they stay to be heard.
+
+        Raises:
+            SourceAddressError: it is empty, or carries a file.
+        """
+        if sys.platform == "win32":  # nothing there tells whether a pipe has something to read
+            return
+        while len(self._held) < _HEADER_BYTES and select.select([self._fd], [], [], self.open_timeout_s)[0]:
+            data = self._read(_HEADER_BYTES - len(self._held))
+            if not data:
+                break
+            self._held += data
+        else:
+            _refuse_file(self._held)
+            return
+        if not self._held:
+            raise SourceAddressError(_EMPTY)
 
     def _produce(self, run: Run) -> Generator[Chunk]:
         if self._ended:
             return
-        held = b""
-        checked = False
-        while data := self._receive(run):
+        at = time.monotonic()
+        while True:
+            if not self._begun and len(self._held) >= _HEADER_BYTES:
+                _refuse_file(self._held)
+                self._begun = True
+            whole = len(self._held) - len(self._held) % self._frame_bytes
+            if self._begun and whole:
+                data, self._held = self._held[:whole], self._held[whole:]
+                yield Chunk(self._samples(data), captured_at=at)
+            data = self._receive(run)
+            if not data:
+                break
             at = time.monotonic()
-            held += data
-            if not checked:
-                if len(held) < max(map(len, _FILE_HEADERS)):
-                    continue
-                _refuse_file(held)
-                checked = True
-            whole = len(held) - len(held) % self._frame_bytes
-            if whole:
-                yield Chunk(self._samples(held[:whole]), captured_at=at)
-                held = held[whole:]
-        if run.stopped:
-            return
+            self._held += data
+        if not run.stopped:
+            yield from self._finish()
+
+    def _finish(self) -> Generator[Chunk]:
         self._ended = True  # a pipe ends once: who opens it again finds the end, not an error for ever
-        if not checked and not held:
-            raise SourceAddressError("standard input: expected raw PCM, it was empty")
-        if len(held) % self._frame_bytes:
+        if not self._begun and not self._held:
+            raise SourceAddressError(_EMPTY)
+        if len(self._held) % self._frame_bytes:
             raise SourceError(
-                f"standard input ended inside a frame ({len(held)} of {self._frame_bytes} bytes): the channels or "
-                f"format given ({self._channels} channels, {self._format}) are probably wrong"
+                f"standard input ended inside a frame ({len(self._held)} of {self._frame_bytes} bytes): the channels "
+                f"or format given ({self._channels} channels, {self._format}) are probably wrong"
             )
-        if held:
-            yield Chunk(self._samples(held), captured_at=time.monotonic())
+        if self._held:
+            yield Chunk(self._samples(self._held), captured_at=time.monotonic())
 
     def _receive(self, run: Run) -> bytes:
         """Bytes as soon as there are some; none at the end or when the source is closed."""
@@ -92,8 +118,11 @@ class StandardInput(ThreadedSource):
             while not select.select([self._fd], [], [], _POLL_S)[0]:
                 if run.stopped:
                     return b""
+        return self._read(_READ_BYTES)
+
+    def _read(self, size: int) -> bytes:
         try:
-            return os.read(self._fd, _READ_BYTES)
+            return os.read(self._fd, size)
         except OSError as error:
             raise SourceError(f"standard input cannot be read ({error.strerror})") from error
 

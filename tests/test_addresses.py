@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,31 @@ def test_a_check_looks_a_microphone_up(monkeypatch: pytest.MonkeyPatch) -> None:
         check_source(Microphone("usb"))
 
 
-def test_a_check_takes_nothing_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = StandardInput(sample_rate_hz=44_100, channels=2)
-    monkeypatch.setattr(source, "open", lambda: pytest.fail("opened"))
+def test_a_check_of_standard_input_takes_nothing_from_it() -> None:
+    reading, writing = os.pipe()
+    source = StandardInput(sample_rate_hz=44_100, channels=1, fd=reading)
+    check_source(source)  # nothing there yet
+    os.write(writing, b"\x01\0\x02")
     check_source(source)
+    os.write(writing, b"\0\x03\0")
+    check_source(source)
+    os.close(writing)
+    source.open()
+    heard: list[float] = []
+    while len(heard) < 3:
+        chunk = source.read(5.0)
+        assert chunk is not None
+        heard += (chunk.samples[:, 0] * 32_768).tolist()
+    source.close()
+    os.close(reading)
+    assert heard == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"RIFF\0\0\0\0WAVE", "carries a WAV file"), (b"", "it was empty")])
+def test_a_check_finds_what_is_wrong_with_standard_input(content: bytes, words: str) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    with pytest.raises(SourceAddressError, match=words):
+        check_source(StandardInput(sample_rate_hz=44_100, channels=1, fd=reading))
+    os.close(reading)

@@ -100,6 +100,34 @@ def test_a_file_on_standard_input_is_refused_by_name(opened: Opened, head: bytes
         opened(head[:2], head[2:] + bytes(1_000))
 
 
+def test_a_refused_file_stays_refused() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"RIFF" + bytes(1_000))
+    source = StandardInput(sample_rate_hz=8_000, channels=1, fd=reading)
+    for _ in range(2):
+        with pytest.raises(SourceAddressError, match="carries a WAV file"):
+            source.open()
+    os.close(writing)
+    os.close(reading)
+
+
+def test_closing_in_the_middle_of_a_frame_cuts_none() -> None:
+    reading, writing = os.pipe()
+    source = StandardInput(sample_rate_hz=8_000, channels=2, fd=reading)
+    source.open()
+    os.write(writing, bytes(4) + b"\x01\0\x02")
+    assert source.read(5.0) is not None
+    source.close()
+    os.write(writing, b"\0")
+    source.open()
+    chunk = source.read(5.0)
+    assert chunk is not None
+    assert (chunk.samples * 32_768).tolist() == [[1.0, 2.0]]
+    source.close()
+    os.close(writing)
+    os.close(reading)
+
+
 def test_a_half_frame_at_the_end_is_an_error_after_the_whole_ones(opened: Opened) -> None:
     source = opened(bytes(4 * 100 + 3), channels=2)
     chunk = source.read(5.0)
