@@ -21,7 +21,6 @@ _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
 _READ_TIMEOUT_S = 0.5
 _STALLED_AFTER_S = 2.0
-_REOPEN_AFTER_S = 10.0
 _STEADY_AFTER_S = 10.0
 """A connection that lasted this long was a good one: the next failure starts again at the shortest delay."""
 
@@ -100,8 +99,7 @@ class Supervisor:
                 raise
             if chunk is None:
                 quiet_s = time.monotonic() - last_at
-                if quiet_s >= _REOPEN_AFTER_S:
-                    raise SourceError(f"no audio for {quiet_s:.0f} s")
+                # How long a silence may last before it is a break is for each kind of source to say, by raising.
                 if quiet_s >= _STALLED_AFTER_S:
                     self._enter(HealthState.STALLED, f"connected, but no audio for {quiet_s:.0f} s")
                 continue
