@@ -74,9 +74,11 @@ def live(
     """
     from functools import partial
 
+    from models.errors import SourceAddressError, SourceError
     from models.scorer import DEFAULT_MODEL, load_scorer
     from stream.addresses import check_source, open_source
     from stream.engine import Engine
+    from stream.events import HealthState
     from stream.pace import parse_speed
     from stream.sinks import ChangesSink
     from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life
@@ -93,7 +95,13 @@ def live(
     )
     address = _default_address() if source is None else source
     opened = open_address(address)
-    check_source(opened)
+    try:
+        check_source(opened)
+    except SourceAddressError:
+        raise
+    except SourceError as error:
+        # A station or a sound server may be late: the engine keeps trying, and the page says so.
+        log.warning("%s: %s", opened.name, error)
     choices = _choices(address, opened.name, offer or [])
     sinks: list[Sink] = []
     engine = Engine(
@@ -120,6 +128,9 @@ def live(
             engine.run(until_finished=not page)
         except BrokenPipeError:
             return  # the reader of our lines has gone: so do we, without a word
+    health = engine.channels[0].health()
+    if not page and health.state is HealthState.FAILED:
+        raise SourceError(health.reason)
 
 
 def _default_address() -> str:

@@ -22,7 +22,7 @@ class SourceError(GenrescopeError):
 
 
 class SourceAddressError(SourceError):
-    """The source's address itself is wrong (no such device or file, 404, not audio): trying again will not help."""
+    """No such source on this machine (no such device or file, 404, not audio): trying again will not help."""
 
 
 class DatasetError(GenrescopeError):

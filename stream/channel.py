@@ -102,8 +102,8 @@ class Channel:
 
     @property
     def finished(self) -> bool:
-        """True once the source has ended and all of it has been heard."""
-        return self._supervisor.condition.state is HealthState.ENDED and not self.ring.held
+        """True once the source has ended (or broken for good) and all of it has been heard."""
+        return self._supervisor.finished and not self.ring.held
 
     def _wake(self) -> None:
         if self._on_due is not None:

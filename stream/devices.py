@@ -30,12 +30,12 @@ def portaudio() -> Any:
     """The ``sounddevice`` module.
 
     Raises:
-        SourceError: PortAudio's library is not installed.
+        SourceAddressError: PortAudio's library is not installed.
     """
     try:
         import sounddevice
     except OSError as error:
-        raise SourceError(
+        raise SourceAddressError(
             "the microphone needs PortAudio's library, which is not installed: on Debian and Ubuntu run "
             "'sudo apt install libportaudio2' (on Windows and macOS the sounddevice package brings it)"
         ) from error

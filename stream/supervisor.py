@@ -48,6 +48,8 @@ class Supervisor:
         self._on_change = on_change
         self._stop = threading.Event()
         self._heard_until: float | None = None  # monotonic time of the last sample
+        self._broken_because = ""
+        self._finished = False
         self._thread = threading.Thread(target=self._run, name=f"source {name}", daemon=True)
 
     def start(self) -> None:
@@ -62,24 +64,38 @@ class Supervisor:
         if self._thread.is_alive():
             log.warning("%s did not close within %g s; it is abandoned", self.source.name, timeout_s)
 
+    @property
+    def finished(self) -> bool:
+        """True once the source has ended, or has broken in a way that it cannot come back from."""
+        return self._finished
+
     def _run(self) -> None:
         delay_s = _FIRST_DELAY_S
         while not self._stop.is_set():
-            opened_at = time.monotonic()
+            self._live_since: float | None = None
             try:
                 self._pump()
             except EndOfAudio:
-                self._enter(HealthState.ENDED, "the audio has been heard to its end")
+                self._finish(HealthState.ENDED, "the audio has been heard to its end")
                 return
             except (SourceAddressError, AudioError) as error:
                 # Trying again soon will not help; but a file may be put right and a device plugged in.
                 self._enter(HealthState.FAILED, str(error))
                 delay_s = _LONGEST_DELAY_S
             except SourceError as error:
+                if self.source.finite and self._heard_until is not None:
+                    # To open it again would play its beginning again.
+                    self._finish(HealthState.FAILED, str(error))
+                    return
                 self._enter(HealthState.RECONNECTING, str(error))
+            except Exception as error:
+                # A fault of ours (or of a library) in one source: it must be seen, and must not silence the others.
+                log.exception("%s: unexpected error", self.source.name)
+                self._enter(HealthState.FAILED, f"unexpected {type(error).__name__}: {error}")
+                delay_s = _LONGEST_DELAY_S
             finally:
                 self.source.close()
-            if time.monotonic() - opened_at > _STEADY_AFTER_S:
+            if self._live_since is not None and time.monotonic() - self._live_since > _STEADY_AFTER_S:
                 delay_s = min(delay_s, _FIRST_DELAY_S)
             # Jitter: a hundred stations of one dead server must not all come back in the same instant.
             self._stop.wait(delay_s * random.uniform(0.7, 1.3))
@@ -104,9 +120,10 @@ class Supervisor:
                     self._enter(HealthState.STALLED, f"connected, but no audio for {quiet_s:.0f} s")
                 continue
             last_at = time.monotonic()
-            if self.condition.state is not HealthState.LIVE:
+            if self._live_since is None:
+                self._live_since = last_at
                 self._account_for_break(chunk)
-                self._enter(HealthState.LIVE)
+            self._enter(HealthState.LIVE)
             if chunk.lost:
                 self._skip(round(chunk.lost * self._rate / source.sample_rate_hz), "the source lost samples")
             self._heard_until = chunk.captured_at
@@ -114,10 +131,10 @@ class Supervisor:
 
     def _account_for_break(self, chunk: Chunk) -> None:
         """After a reconnection, move the sample count on by the time that was missed, so that it stays a clock."""
-        if self._heard_until is None or self.condition.state is HealthState.STALLED:
+        if self._heard_until is None:
             return
         begins_at = chunk.captured_at - len(chunk.samples) / self.source.sample_rate_hz
-        self._skip(round(max(0.0, begins_at - self._heard_until) * self._rate), self.condition.reason)
+        self._skip(round(max(0.0, begins_at - self._heard_until) * self._rate), self._broken_because)
 
     def _skip(self, samples: int, reason: str) -> None:
         self.gaps += 1
@@ -136,9 +153,15 @@ class Supervisor:
             return
         self._ring.write(samples, captured_at=captured_at)
 
+    def _finish(self, state: HealthState, reason: str) -> None:
+        self._finished = True
+        self._enter(state, reason)
+
     def _enter(self, state: HealthState, reason: str = "") -> None:
         present = self.condition
         self.condition = Condition(state, reason)
+        if state in (HealthState.RECONNECTING, HealthState.FAILED):
+            self._broken_because = reason
         if state is present.state:
             return
         log.log(

@@ -118,6 +118,12 @@ def test_live_reads_raw_samples_on_standard_input(model):
     assert json.loads(done.stdout.splitlines()[-1])["label"] == "high"
 
 
+def test_samples_that_end_inside_a_frame_are_said(model):
+    command = [sys.executable, "-m", "genrescope", "live", "-", "--no-page", "--speed", "max", "--model", model]
+    done = subprocess.run(command, input=bytes(4 * 44_100 + 3), capture_output=True, timeout=60, check=False)
+    assert "inside a frame" in one_sentence(done.returncode, done.stderr.decode())
+
+
 def test_live_stops_without_a_word_when_its_reader_goes(model, song):
     command = [sys.executable, "-m", "genrescope", "live", song, "--speed", "max", "--no-page", "--jsonl", "-"]
     with subprocess.Popen([*command, "--model", model], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -123,8 +123,15 @@ def test_frozen_in_silence_the_vote_is_what_it_was(scorer):
 
 def test_a_break_is_a_gap_that_no_window_spans(scorer, monkeypatch):
     monkeypatch.setattr("stream.supervisor._FIRST_DELAY_S", 0.01)
-    source = ArraySource(tone("low", 6), breaks={200: SourceError("cable pulled")})  # chunk 200 is second 2.5
-    sink = replay(scorer, source)
+    source = ArraySource(tone("low", 6), finite=False, breaks={200: SourceError("cable pulled")})  # at second 2.5
+    sink = Collected()
+    engine = Engine(scorer, {"a": source}, [sink])
+    heard = until(lambda v: v.sample > 5 * RATE_HZ, sink, Verdict)
+    thread = threading.Thread(target=engine.run)
+    thread.start()
+    assert heard()
+    engine.stop()
+    thread.join(5)
     (gap,) = sink.of(Gap)
     assert (gap.start, gap.reason) == (20_000, "cable pulled")
     assert gap.samples >= 1
@@ -223,3 +230,32 @@ def test_a_source_that_cannot_be_closed_does_not_hold_up_the_engine(scorer, monk
     stuck.set()
     assert not thread.is_alive()
     assert "abandoned" in caplog.text
+
+
+def test_a_fault_in_a_source_is_seen_and_the_engine_lives_on(scorer, caplog):
+    sink = Collected()
+    sources = {
+        "broken": ArraySource(tone("low", 4), breaks={3: ZeroDivisionError("a bug")}),
+        "sound": ArraySource(tone("high", 4), finite=False),
+    }
+    engine = Engine(scorer, sources, [sink])
+    named = until(lambda v: v.label == "high", sink, Verdict)
+    failed = until(lambda h: h.state is HealthState.FAILED, sink, Health)
+    thread = threading.Thread(target=engine.run)
+    thread.start()
+    try:
+        assert named()
+        assert failed()
+    finally:
+        engine.stop()
+        thread.join(5)
+    assert "unexpected ZeroDivisionError: a bug" in {h.reason for h in sink.of(Health)}
+    assert "Traceback" in caplog.text
+
+
+def test_a_file_that_breaks_off_is_not_played_again(scorer):
+    source = ArraySource(tone("low", 4), breaks={200: SourceError("the disk is gone")})
+    sink = replay(scorer, source)
+    assert source.opened == 1
+    assert (sink.of(Health)[-1].state, sink.of(Health)[-1].reason) == (HealthState.FAILED, "the disk is gone")
+    assert sink.of(Verdict)[-1].label == "low"
