@@ -79,7 +79,7 @@ def test_the_label_live_is_the_label_of_classify(pulse: PulseAudio, tmp_path: Pa
     command = [sys.executable, "-m", "genrescope", "classify", "--json", "--model", str(model), str(wav)]
     said = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
     verdicts = run_live(f"mic:{pulse.device}", "--model", str(model))
-    assert next(verdicts)["state"] == VerdictState.WARMING_UP
+    assert next(verdicts)["state"] == VerdictState.SILENCE
     pulse.play(wav)
     decided = next(verdict for verdict in verdicts if verdict["state"] == VerdictState.DECIDED)
     verdicts.close()
