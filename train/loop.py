@@ -55,7 +55,7 @@ def fit(module: TrainingModule, *, folder: Path, epochs: int, resume: bool) -> P
             ModelCheckpoint(
                 folder, filename=checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
             ),
-            *([RichProgressBar()] if on_terminal() else []),
+            *([RichProgressBar(leave=False)] if on_terminal() else []),
         ],
         logger=False,
         enable_progress_bar=on_terminal(),
@@ -66,13 +66,11 @@ def fit(module: TrainingModule, *, folder: Path, epochs: int, resume: bool) -> P
         default_root_dir=folder,
     )
     trainer.fit(module, ckpt_path=checkpoint if done else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return checkpoint
 
 
 class Curves(Callback):
-    """A row of figures for each epoch in a CSV file; where no progress bar is shown, a line for the person too."""
+    """A row of figures for each epoch in a CSV file, and a line for the person."""
 
     def __init__(self, path: Path, *, epochs: int) -> None:
         self.path = path
@@ -103,9 +101,19 @@ class Curves(Callback):
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
             writer.writerows(self._rows)
-        if not on_terminal():
-            words = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
-            say(f"epoch {epoch}/{self.epochs}: {words} ({seconds:.1f} s)")
+        words = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        line = f"epoch {epoch}/{self.epochs}: {words} ({seconds:.1f} s)"
+        if trainer.progress_bar_callback is None:
+            say(line)
+        else:
+            trainer.progress_bar_callback.print(line)  # above the bar, not through it
+
+    def on_exception(
+        self, trainer: lightning.Trainer, _module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Say how a run that a person stopped goes on; Lightning ends the process then."""
+        if isinstance(exception, KeyboardInterrupt):
+            say(f"stopped after {trainer.current_epoch} epochs; the same command with --resume goes on")
 
 
 def _epochs_in(checkpoint: Path) -> int:
