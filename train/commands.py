@@ -149,6 +149,9 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="DIR", help="Write a page and a picture of the confusion matrix.")
     ] = None,
+    level_db: Annotated[
+        float, typer.Option("--level-db", help="Measure as if all audio were so many decibels louder (or softer: -20).")
+    ] = 0.0,
     scorer: Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network.")] = ScorerKind.AUTO,
     seed: SeedOption = 0,
     cache: CacheOption = None,
@@ -161,6 +164,7 @@ def evaluate(
     from models.errors import DatasetError
     from models.scorer import load_scorer
     from train.dataset import read_tracks
+    from train.evaluate import at_level
     from train.evaluate import evaluate as evaluate_model
     from train.features_cache import FeatureCache
     from train.pipeline import read_features
@@ -182,7 +186,8 @@ def evaluate(
         tracks = [track for track in tracks if track.fold == fold]
     store = FeatureCache(cache or _default_cache(), loaded.card.features)
     features = read_features(store, tracks, frames=loaded.card.window.frames, workers=workers)
-    evaluation = evaluate_model(loaded, tracks, features.features)
+    louder = {path: at_level(values, level_db, loaded.card) for path, values in features.features.items()}
+    evaluation = evaluate_model(loaded, tracks, louder)
     console = Console(highlight=False)
     for key, value in evaluation.metrics().items():
         console.print(f"{key:24} {value:g}")

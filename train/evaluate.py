@@ -118,6 +118,13 @@ def windows_of(features: FloatArray, card: ModelCard) -> FloatArray:
     return np.ascontiguousarray(views[:: card.window.hop_frames])
 
 
+def at_level(features: FloatArray, level_db: float, card: ModelCard) -> FloatArray:
+    """Features (frames, n_mels) as they would be of audio ``level_db`` decibels louder."""
+    # In log10 of power, 10 dB are one unit.
+    floor = np.log10(card.features.floor)
+    return np.maximum(features + np.float32(level_db / 10), np.float32(floor))
+
+
 def _shares(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     shares: npt.NDArray[np.float64] = np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
     return shares
