@@ -122,7 +122,7 @@ def at_level(features: FloatArray, level_db: float, card: ModelCard) -> FloatArr
     """Features (frames, n_mels) as they would be of audio ``level_db`` decibels louder."""
     # In log10 of power, 10 dB are one unit.
     floor = np.log10(card.features.floor)
-    return np.maximum(features + np.float32(level_db / 10), np.float32(floor))
+    return np.asarray(np.maximum(features + np.float32(level_db / 10), floor), dtype=np.float32)
 
 
 def _shares(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
