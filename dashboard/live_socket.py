@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from dashboard import wire
 from dashboard.board import Board, Cursor
@@ -76,15 +76,11 @@ class LiveSocket:
             await socket.close()  # before accepting: the handshake itself is refused with 403
             return
         await socket.accept()
-        try:
+        # Gone, or too slow to be served: the server drops the connection when this returns, and the page comes back.
+        with suppress(WebSocketDisconnect, TimeoutError):
             cursor = await self._greet(socket)
             if cursor is not None:
                 await self._relay(socket, _Viewer(cursor))
-        except (WebSocketDisconnect, TimeoutError, RuntimeError):
-            # Gone, or too slow to be served: both ends of a loss look like this, and the page reconnects by itself.
-            # RuntimeError is Starlette's word for a send after the close.
-            with suppress(RuntimeError):
-                await socket.close()
 
     def _same_site(self, socket: WebSocket) -> bool:
         host = socket.headers.get("host", "")
@@ -116,12 +112,12 @@ class LiveSocket:
         finally:
             self._viewers.discard(viewer)
             reader.cancel()
-            # The reader ends by its cancellation or by the disconnection that it noticed.
-            await asyncio.gather(reader, return_exceptions=True)
+            with suppress(asyncio.CancelledError, WebSocketDisconnect):
+                await reader
 
     async def _read(self, socket: WebSocket, viewer: _Viewer) -> None:
         try:
-            while True:
+            while socket.application_state is WebSocketState.CONNECTED:
                 at = _parsed(await socket.receive_text()).get("ping")
                 if isinstance(at, int | float):
                     viewer.pong = wire.encode(wire.pong(at, now=time.time() * 1000))

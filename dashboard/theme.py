@@ -49,6 +49,8 @@ PAGE_CSS = """
 <style>
 [data-testid="stMainBlockContainer"] { padding: 1rem clamp(0.75rem, 2vw, 2rem) 2rem; max-width: 120rem; }
 [data-testid="stHeader"] { height: 0; min-height: 0; background: transparent; }
+[data-testid="stDialog"] { display: none; }
 </style>
 """
-"""Takes back the room that Streamlit keeps for a toolbar which this page does not show."""
+"""Takes back the room that Streamlit keeps for a toolbar which this page does not show, and hides its dialog about a
+lost connection, which would cover the page: the live part says the same, and that it is trying again."""

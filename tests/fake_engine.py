@@ -114,6 +114,8 @@ class FakeEngine:
         self.warnings: tuple[str, ...] = ()
         self.title: str | None = None
         self.paused = threading.Event()
+        self.hold_at: int | None = None
+        """The number of a frame to stop at; the clock waits too."""
         self._smoothed = np.full(len(LABELS), 1 / len(LABELS), np.float32)
         self._since = time.time() - history_s
         self._before: tuple[VerdictState, str | None] | None = None
@@ -138,9 +140,14 @@ class FakeEngine:
     def _run(self) -> None:
         features = CARD.features
         step_s = features.seconds_per_frame
+        music()  # before the clock starts: it takes a moment to make
         self._link.publish(Hello(self._boot, CHANNEL, CARD, "fake", self.source, self.half_life_s, HOP_S, CHOICES))
         begin = time.time() - self._history_s
         for frame in count():
+            while frame == self.hold_at:
+                begin = time.time() - frame * step_s
+                if self._stopping.wait(0.01):
+                    return
             at = begin + (frame + 1) * step_s
             while at > time.time() or self.paused.is_set():
                 if self._stopping.wait(0.002):

@@ -269,13 +269,35 @@ def test_it_comes_back_by_itself_when_the_pages_process_is_killed(
         pid = show.page.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        window.locator(".lost", has_text="connection to genrescope is lost").wait_for(timeout=OPEN_MS)
+        window.locator(".lost .notice", has_text="connection to genrescope is lost").wait_for(timeout=OPEN_MS)
         window.screenshot(path=tmp_path / "lost.png")
         watched.drawn(3)
-        window.locator(".lost").wait_for(state="hidden", timeout=OPEN_MS)
+        window.locator(".lost .notice").wait_for(state="hidden", timeout=OPEN_MS)
         assert show.page.pid != pid
         # What was heard before is drawn again, from the link's memory.
         assert "jazz" in (window.locator(".strip canvas").get_attribute("aria-label") or "")
+    finally:
+        show.stop()
+
+
+def test_a_page_process_that_hangs_is_noticed_and_taken_up_again(
+    browser: Browser, watch: Callable[..., Watched]
+) -> None:
+    show = Show()
+    try:
+        watched = watch()
+        window = watched.open(show.url)
+        pid = show.page.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            window.locator(".lost .notice").wait_for(timeout=OPEN_MS)
+            assert window.locator(".health").inner_text() == "Not connected"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        watched.drawn(3)
+        window.locator(".lost .notice").wait_for(state="hidden", timeout=OPEN_MS)
+        assert show.page.pid == pid
     finally:
         show.stop()
 
@@ -289,9 +311,11 @@ def test_it_waits_for_the_engine_then_listens_then_names_on_any_path(
         watched = watch()
         watched.window.goto(show.url)
         watched.window.get_by_text("Waiting for the engine…").wait_for(timeout=OPEN_MS)
+        show.engine.hold_at = 60
         show.engine.start()
         watched.window.locator(".detail", has_text=" s of 2.8 s").wait_for(timeout=OPEN_MS)
         assert watched.window.locator(".label").inner_text() == "Listening…"
+        show.engine.hold_at = None
         watched.window.locator(".hero[data-state=decided]").wait_for(timeout=OPEN_MS)
         assert watched.window.locator(".label").inner_text() == "Jazz"
         assert watched.complaints == []

@@ -4,8 +4,8 @@ const TOKEN_REFUSED = 4401;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
 const OPEN_WITHIN_MS = 8_000;
-const PING_EVERY_MS = 4_000;
-const PONG_WITHIN_MS = 12_000;
+const PING_EVERY_MS = 2_000;
+const PONG_WITHIN_MS = 6_500;
 
 class LiveLink {
   // handlers: message(object), columns(ArrayBuffer), state("connecting" | "open" | "lost", retry time in Unix ms),
@@ -42,7 +42,7 @@ class LiveLink {
     const socket = new WebSocket(`${scheme}://${location.host}${this.path}`);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
-    this.timer = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
+    this.timer = setTimeout(() => this.lost(), OPEN_WITHIN_MS);
     socket.onopen = () => {
       clearTimeout(this.timer);
       this.timer = null;
@@ -95,7 +95,8 @@ class LiveLink {
 
   ping() {
     if (this.socket?.readyState !== WebSocket.OPEN) return;
-    if (performance.now() - this.heard > PONG_WITHIN_MS) this.socket.close();
+    // A server that has stopped would not answer a closing handshake either: do not wait for one.
+    if (performance.now() - this.heard > PONG_WITHIN_MS) this.lost();
     else this.socket.send(JSON.stringify({ ping: Date.now() }));
   }
 

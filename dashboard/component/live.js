@@ -65,6 +65,7 @@ class LiveView {
       case "hello":
         for (const view of [this.verdictView, this.statusView, this.spectrogram, this.strip]) view.start(message);
         this.fresh = null;
+        this.page.dataset.ready = "";
         break;
       case "verdict":
         this.verdictView.verdict = message;

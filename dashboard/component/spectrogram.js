@@ -115,7 +115,7 @@ class Spectrogram {
     pen.rect(plot.x, plot.y, plot.width, plot.height);
     pen.clip();
     if (this.end > oldest) {
-      pen.fillStyle = hatch(pen, theme);
+      pen.fillStyle = theme.hatch ??= hatch(pen, theme);
       pen.fillRect(x(oldest), plot.y, plot.x + plot.width - x(oldest), plot.height);
     }
     for (let start = oldest; start < this.end; ) {

@@ -34,12 +34,14 @@ class StatusView {
     this.paintLink();
     const health = this.health;
     this.page.dataset.audio = health?.state ?? "starting";
-    setText(this.find(".health"), this.link.state === "open" ? (HEALTH_WORDS[health?.state] ?? "Starting") : "Not connected");
+    const said = { connecting: "Connecting", lost: "Not connected" }[this.link.state];
+    setText(this.find(".health"), said ?? HEALTH_WORDS[health?.state] ?? "Starting");
     if (!health) return;
     setText(this.find(".source-name"), health.source_name);
     setText(this.find(".title"), health.title ?? "");
     this.find(".synthetic").hidden = !health.synthetic;
-    const warnings = [health.state === "live" ? "" : health.reason, ...health.warnings].filter(Boolean);
+    // Where the big label cannot be given, it is replaced by the reason; it need not be said twice.
+    const warnings = [health.state in NOT_HEARING ? "" : health.reason, ...health.warnings].filter(Boolean);
     this.find(".warning").hidden = warnings.length === 0;
     setText(this.find(".warning"), warnings.join(" · "));
     this.paintFigures(health);
@@ -48,12 +50,11 @@ class StatusView {
   paintLink() {
     const { state, retryAt } = this.link;
     this.page.dataset.link = state;
-    const notice = this.find(".lost");
-    notice.hidden = state !== "lost";
+    this.find(".lost").hidden = state !== "lost";
     if (state === "lost") {
       const waitS = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
       const next = waitS > 1 ? `Trying again in ${waitS} s.` : "Trying again…";
-      setText(notice, `The connection to genrescope is lost; what you see is old. ${next}`);
+      setText(this.find(".lost .notice"), `The connection to genrescope is lost; what you see is old. ${next}`);
     }
   }
 

@@ -60,7 +60,7 @@ class Strip {
     pen.font = `${theme.small}px ${theme.font}`;
     pen.fillStyle = theme.panel;
     pen.fillRect(0, bar.y, width, bar.height);
-    const hatched = hatch(pen, theme);
+    const hatched = (theme.hatch ??= hatch(pen, theme));
     for (const run of this.shown) {
       const left = Math.max(0, this.x(run.start));
       const wide = Math.max(1, this.x(run.end) - left);

@@ -1,6 +1,7 @@
 // The big label, and the bars of all labels in the model's order, which never jump.
 
 const SPEAK_EVERY_MS = 5_000;
+const SILENT_ENGINE_S = 6; // health comes every second
 const NOT_HEARING = { starting: "Starting…", stalled: "No audio", reconnecting: "Reconnecting…", failed: "No audio" };
 
 class VerdictView {
@@ -21,6 +22,7 @@ class VerdictView {
 
   start(hello) {
     this.hello = hello;
+    this.bars.hidden = false;
     this.verdict = hello.verdict;
     this.bars.style.setProperty("--enter", hello.enter);
     this.bars.style.setProperty("--rows", hello.labels.length);
@@ -30,8 +32,7 @@ class VerdictView {
   }
 
   paint(theme, now, health) {
-    if (!this.hello) return;
-    const said = this.words(now, health);
+    const said = this.hello ? this.words(now, health) : { state: "deaf", label: "Starting…", detail: "waiting for the engine" };
     this.hero.dataset.state = said.state;
     this.hero.style.setProperty("--colour", said.colour === undefined ? theme.line : theme.colour(said.colour));
     setText(this.lead, said.lead ?? "");
@@ -39,7 +40,7 @@ class VerdictView {
     setText(this.detail, said.detail);
     this.progress.hidden = said.progress === undefined;
     if (said.progress !== undefined) this.progressBar.style.transform = `scaleX(${said.progress})`;
-    this.paintBars(theme);
+    this.paintBars(theme, said.state);
     this.speak(said);
   }
 
@@ -47,6 +48,9 @@ class VerdictView {
     const verdict = this.verdict;
     const deaf = health && NOT_HEARING[health.state];
     if (deaf) return { state: "deaf", label: deaf, detail: health.reason };
+    if (health && health.state !== "ended" && now - health.time > SILENT_ENGINE_S) {
+      return { state: "deaf", label: "No news", detail: `the engine last spoke ${wholeSecondsText(now - health.time)} ago` };
+    }
     if (!verdict) return { state: "deaf", label: "Listening…", detail: "" };
     // Between verdicts time goes on; after the end of the audio it does not.
     const at = health?.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
@@ -84,10 +88,10 @@ class VerdictView {
     return `perhaps ${leading.map(({ label, probability }) => `${label} ${percentText(probability)}`).join(" or ")}`;
   }
 
-  paintBars(theme) {
-    const { smoothed, raw, state } = this.verdict ?? {};
+  paintBars(theme, state) {
+    const { smoothed, raw } = this.verdict ?? {};
     const leader = smoothed && smoothed.indexOf(Math.max(...smoothed));
-    this.bars.classList.toggle("idle", !smoothed || state === "silence" || state === "warming-up");
+    this.bars.classList.toggle("idle", state !== "decided" && state !== "unsure");
     this.rows.forEach((row, index) => {
       row.item.classList.toggle("leader", index === leader);
       row.fill.style.background = theme.colour(index);
