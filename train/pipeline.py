@@ -15,7 +15,7 @@ import numpy as np
 
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
-from models.spec import Head, ModelCard
+from models.spec import Head
 from train.atomic_write import replacing
 from train.calibration import calibrate
 from train.dataset import Split, Track, describe_counts, split_by_fold
@@ -57,11 +57,12 @@ class Run:
         )
         return fit(module, folder=self.folder / stage, epochs=recipe.epochs, resume=resume)
 
-    def export(self, checkpoint: Path, path: Path, head: Head | None = None) -> None:
-        """Write a checkpoint as a model file, compared on real windows; with a calibrated head if given."""
+    def export(
+        self, checkpoint: Path, path: Path, *, head: Head | None = None, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Write a checkpoint as a model file, compared on real windows; with a calibrated head and figures if given."""
         network, card = load_checkpoint(checkpoint)
-        if head is not None:
-            card = card.model_copy(update={"heads": (head,)})
+        card = card.model_copy(update={"heads": (head,) if head else card.heads, "metrics": metrics or {}})
         some = list(self.features.features.values())[:_PARITY_TRACKS]
         export(network, card, path, windows=np.concatenate([windows_of(values, card) for values in some]))
 
@@ -110,9 +111,9 @@ def make_model(run: Run, model: Path, *, resume: bool) -> Evaluation:
     protocol = _protocol(run.tracks, plan)
     learned = [*split.training, *split.calibration]
     checkpoint = run.network("final", learned, [], protocol=protocol, resume=resume)
-    run.export(checkpoint, model, head)
+    run.export(checkpoint, model, head=head)
     measured = run.evaluate(model, split.test)
-    _put_metrics(run, checkpoint, model, measured)
+    run.export(checkpoint, model, head=head, metrics=measured.metrics())
     return measured
 
 
@@ -163,11 +164,6 @@ def _protocol(tracks: Sequence[Track], plan: Plan) -> str:
         if plan.calibration_fold is not None
         else ""
     )
-    return f"trained on folds {folds}, tested on fold {plan.test_fold}{disjoint}{calibrated}"
-
-
-def _put_metrics(run: Run, checkpoint: Path, model: Path, measured: Evaluation) -> None:
-    network, _ = load_checkpoint(checkpoint)
-    card: ModelCard = measured.card.model_copy(update={"metrics": measured.metrics()})
-    windows = windows_of(run.features.features[measured.tracks[0].path], card)
-    export(network, card, model, windows=windows)
+    settings = ", ".join(f"{key} {value}" for key, value in sorted(plan.settings.items()) if key != "epochs")
+    changed = f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
+    return f"trained on folds {folds}, tested on fold {plan.test_fold}{disjoint}{calibrated}{changed}"
