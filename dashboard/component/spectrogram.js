@@ -1,8 +1,8 @@
 // The scrolling spectrogram. Columns are written once into an off-screen ring; painting is one or two scaled copies of it.
 
-const RANGE_DB = 70; // from the darkest to the brightest colour
+const RANGE_DB = 60; // from the darkest to the brightest colour
 const RANGE_STEP_DB = 10; // the range moves in steps, so that colours do not flicker
-const PEAK_FALLS_DB_PER_S = 1;
+const PEAK_FALLS_DB_PER_S = 0.25; // so that what was loud is off the screen before the colours change
 const PIXELS_PER_SECOND = 36;
 const SPAN_S = [8, 60];
 
@@ -175,7 +175,7 @@ class Spectrogram {
     pen.fillStyle = theme.muted;
     pen.textAlign = "left";
     pen.textBaseline = "middle";
-    for (let below = 0; below <= RANGE_DB; below += plot.height > 160 ? 20 : 35) {
+    for (let below = 0; below <= RANGE_DB; below += plot.height > 160 ? 20 : 30) {
       const y = plot.y + (plot.height * below) / RANGE_DB;
       pen.fillText(decibelText(this.topDb - below), left + 12, Math.max(plot.y + theme.small / 2, y));
     }
