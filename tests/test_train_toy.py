@@ -19,6 +19,7 @@ from models.scorer_kind import ScorerKind
 from models.spec import ModelCard
 from train.evaluate import windows_of
 from train.loop import CHECKPOINT_NAME, CURVES_NAME, Curves
+from train.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,10 @@ def test_without_torch_train_says_what_to_install(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         genrescope.main()
     assert 'pip install "genrescope[train]"' in capsys.readouterr().err
+
+
+def test_help_names_every_recipe(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "300")
+    run("train", "--help")
+    said = capsys.readouterr().out
+    assert all(name in said for name in RECIPES)

@@ -47,7 +47,10 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes 
 def train(
     *,
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for checkpoints and curves.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="A paper's settings.")] = "lidy-parallel",
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", help="A paper's settings: lidy-timbral, lidy-parallel or lidy-parallel-frequency."),
+    ] = "lidy-parallel",
     table: TablesOption = None,
     folder: FoldersOption = None,
     label_column: LabelColumnOption = "genre",

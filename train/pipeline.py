@@ -28,6 +28,9 @@ from train.plan import Plan
 from train.progress import say
 from train.segments import LabelledFrames
 
+CROSS_VALIDATED = ("file_accuracy", "file_balanced_accuracy", "window_accuracy")
+"""Figures that make sense without a calibration."""
+
 _PARITY_TRACKS = 10
 
 
@@ -82,13 +85,9 @@ def open_run(plan: Plan, folder: Path, *, cache: Path, workers: int, resume: boo
     tracks = plan.read_tracks()
     split_by_fold(tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
     plan.keep(folder, resume=resume)
-    features = read_features(recipe_cache(plan, cache), tracks, frames=recipe.window_spec.frames, workers=workers)
+    store = FeatureCache(cache, recipe.feature_spec)
+    features = read_features(store, tracks, frames=recipe.window_spec.frames, workers=workers)
     return Run(plan, folder, [track for track in tracks if track.path in features.features], features)
-
-
-def recipe_cache(plan: Plan, folder: Path) -> FeatureCache:
-    """The cache for the features that the plan's recipe takes."""
-    return FeatureCache(folder, plan.make_recipe().feature_spec)
 
 
 def read_features(cache: FeatureCache, tracks: Iterable[Track], *, frames: int, workers: int) -> FeatureSet:
@@ -139,10 +138,6 @@ def cross_validate(run: Run, *, resume: bool) -> list[Evaluation]:
     with replacing(run.folder / "folds.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return results
-
-
-CROSS_VALIDATED = ("file_accuracy", "file_balanced_accuracy", "window_accuracy")
-"""Figures that make sense without a calibration."""
 
 
 def _calibrated_head(run: Run, split: Split, *, resume: bool) -> Head:
