@@ -132,18 +132,31 @@ class Decoder:
 
 
 class Resampler:
-    """Interleaved audio at one rate to mono at another, any amount at a time (soxr HQ; mean of the channels).
+    """Interleaved audio at one rate to mono at another, any amount at a time (soxr; mean of the channels).
 
-    Where the rates are equal the samples pass through untouched.
+    Where the rates are equal the samples pass through untouched. It is soxr's variable-rate engine, at a rate that
+    does not vary: its delay is constant and short (5 ms from 44.1 to 22.05 kHz, 13 ms from 48), where the fixed-rate
+    engine gives its output in bursts up to 42 ms late. It costs more, up to 1 % of a core a stream. Training uses it
+    too, so that a model hears one filter.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
-        self._soxr = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
+        self._from_hz, self._to_hz = from_hz, to_hz
+        self._taken = self._given = 0
+        self._soxr = None if from_hz == to_hz else soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", vr=True)
+
+    @property
+    def delay_s(self) -> float:
+        """How far what has been given lags behind what has been taken, in seconds."""
+        return self._taken / self._from_hz - self._given / self._to_hz
 
     def feed(self, samples: FloatArray) -> FloatArray:
         """Take (frames, channels); return the mono samples (n,) that are ready."""
         mono = downmix(samples)
-        return mono if self._soxr is None else np.asarray(self._soxr.resample_chunk(mono))
+        resampled = mono if self._soxr is None else np.asarray(self._soxr.resample_chunk(mono))
+        self._taken += len(mono)
+        self._given += len(resampled)
+        return resampled
 
     def flush(self) -> FloatArray:
         """The samples (n,) still inside the filter, at the end of the audio."""

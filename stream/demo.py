@@ -165,7 +165,7 @@ SECTIONS = (
 
 
 def programme() -> Iterator[tuple[Section, FloatArray]]:
-    """The sections for ever, fading into each other, in blocks of 20 ms, samples (frames,). The same at every call."""
+    """The sections for ever, fading into each other, in blocks of 10 ms, samples (frames,). The same at every call."""
 
     def render(number: int) -> FloatArray:
         index = number % len(SECTIONS)

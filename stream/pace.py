@@ -15,7 +15,7 @@ from stream.threaded_source import Run
 MAX_SPEED = math.inf
 """As fast as it can be scored."""
 
-BLOCK_S = 0.02
+BLOCK_S = 0.01
 """Length of one delivery on the clock."""
 
 LONGEST_BLOCK_S = 0.25
@@ -40,7 +40,7 @@ def parse_speed(text: str) -> float:
 
 
 def block_frames(sample_rate_hz: int, speed: float) -> int:
-    """How many frames to deliver at once: 20 ms of clock, and no more than 250 ms of audio."""
+    """How many frames to deliver at once: 10 ms of clock, and no more than 250 ms of audio."""
     return max(1, round(min(BLOCK_S * speed, LONGEST_BLOCK_S) * sample_rate_hz))
 
 

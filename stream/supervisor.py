@@ -127,7 +127,8 @@ class Supervisor:
             if chunk.lost:
                 self._skip(round(chunk.lost * self._rate / source.sample_rate_hz), "the source lost samples")
             self._heard_until = chunk.captured_at
-            self._write(resampler.feed(chunk.samples), captured_at=chunk.captured_at)
+            ready = resampler.feed(chunk.samples)
+            self._write(ready, captured_at=chunk.captured_at - resampler.delay_s)
 
     def _account_for_break(self, chunk: Chunk) -> None:
         """After a reconnection, move the sample count on by the time that was missed, so that it stays a clock."""

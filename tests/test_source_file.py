@@ -55,16 +55,16 @@ def test_every_format_is_decoded(tmp_path: Path, suffix: str) -> None:
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.1)
 
 
-def test_in_real_time_chunks_are_20_ms_and_come_by_the_clock(tmp_path: Path) -> None:
+def test_in_real_time_chunks_are_10_ms_and_come_by_the_clock(tmp_path: Path) -> None:
     source = AudioFile(write_audio(tmp_path / "noise.mp3", noise(1.0)))
     assert source.live
     source.open()
     begun = time.monotonic()
     chunks = read_all(source)
     assert time.monotonic() - begun >= 0.9
-    assert {len(chunk.samples) for chunk in chunks[:-1]} == {882}
+    assert {len(chunk.samples) for chunk in chunks[:-1]} == {441}
     scheduled = np.diff([chunk.captured_at for chunk in chunks[:-1]])
-    assert np.allclose(scheduled, 0.02, atol=1e-6)
+    assert np.allclose(scheduled, 0.01, atol=1e-6)
     source.close()
 
 
