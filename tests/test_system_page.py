@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from daemons import need, wait_until
 from fake_engine import HOP_S, FakeEngine
-from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Request, WebSocketRoute, sync_playwright
 from playwright.sync_api import Page as Window
 
 from dashboard.page_process import PageProcess
@@ -206,6 +207,28 @@ def test_reruns_do_not_mount_it_again(show: Show, watch: Callable[..., Watched])
     assert window.locator(".page").evaluate("(page) => page.mark") == "the same"
     assert window.locator(".page").count() == 1
     assert watched.complaints == []
+
+
+def test_a_token_that_is_refused_is_replaced_by_a_fresh_one(show: Show, watch: Callable[..., Watched]) -> None:
+    watched = watch()
+    tokens: list[str] = []
+
+    def tamper(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            parsed = json.loads(message)
+            if "token" in parsed:
+                tokens.append(parsed["token"])
+                if parsed["token"] == tokens[0]:  # the first one shall be as good as expired
+                    parsed["token"] = "1.expired"
+            server.send(json.dumps(parsed))
+
+        socket.on_message(pass_on)
+
+    watched.window.route_web_socket("**/live", tamper)
+    watched.open(show.url)
+    assert len(set(tokens)) == 2
 
 
 def test_trouble_is_said_with_its_reason(show: Show, watch: Callable[..., Watched]) -> None:
