@@ -76,12 +76,13 @@ def live(
 
     from models.errors import SourceAddressError, SourceError
     from models.scorer import DEFAULT_MODEL, load_scorer
+    from models.smoothing import DEFAULT_HALF_LIFE_S
     from stream.addresses import check_source, open_source
     from stream.engine import Engine
     from stream.events import HealthState
     from stream.pace import parse_speed
     from stream.sinks import ChangesSink
-    from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life
+    from stream.vote import checked_half_life
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     loaded = load_scorer(model or DEFAULT_MODEL, scorer)

@@ -10,12 +10,12 @@ import numpy as np
 
 from models.errors import AudioError
 from models.scorer import Scorer
+from models.smoothing import DEFAULT_HALF_LIFE_S
 from stream.engine import Engine
 from stream.events import Event, Health, HealthState, Verdict, VerdictState
 from stream.file import AudioFile
 from stream.level import FloatArray
 from stream.pace import MAX_SPEED
-from stream.vote import DEFAULT_HALF_LIFE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ import numpy as np
 
 from models.errors import ConfigError, GenrescopeError
 from models.scorer import Scorer
+from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import ModelCard
 from stream.channel import Channel, DueLook
 from stream.events import Command, Event, Health, Hello, SetHalfLife, SetSource, Settings, SourceChoice
 from stream.level import FloatArray
 from stream.source import Source
-from stream.vote import DEFAULT_HALF_LIFE_S, checked_half_life
+from stream.vote import checked_half_life
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ConfigError
+from models.smoothing import DEFAULT_HALF_LIFE_S, kept
 from models.spec import Head
 
 FloatArray = npt.NDArray[np.float32]
 
-DEFAULT_HALF_LIFE_S = 2.0
 MIN_HOLD_S = 2.0
 
 
@@ -73,7 +73,7 @@ class RunningVote:
         if self._smoothed is None:
             self._smoothed = new
         else:
-            keep = 2.0 ** (-elapsed_s / self._half_life_s)
+            keep = kept(elapsed_s, self._half_life_s)
             self._smoothed = keep * self._smoothed + (1.0 - keep) * new
         self._held_s += elapsed_s
         self._decide(self._smoothed)

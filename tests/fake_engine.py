@@ -82,7 +82,7 @@ def music() -> npt.NDArray[np.float32]:
     out = 0.0004 * rng.standard_normal(len(t))
     beat_s = 0.5
     for beat in range(int(40 / beat_s)):
-        at = slice(int(beat * beat_s * rate), None)
+        at = slice(int(beat * beat_s * rate), int((beat * beat_s + 2.0) * rate))  # faded by then
         local = t[at] - t[at][0]
         root = 110 * 2 ** ((0, 5, 7, 3)[beat // 8 % 4] / 12)
         for step in (0, 4, 7, 12)[: 1 + beat % 4]:

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from models.errors import DatasetError
 from models.scorer import calibrated
 from models.spec import Head
-from stream.vote import DEFAULT_HALF_LIFE_S, RunningVote
+from stream.vote import RunningVote
 from train.calibration import (
-    HALF_LIFE_S,
     TARGET_ACCURACY,
     ScoredTracks,
     calibrate,
@@ -82,10 +81,6 @@ def test_smoothing_is_that_of_the_running_vote(windows, half_life_s, seed):
     vote = RunningVote(HEAD, half_life_s=half_life_s)
     expected = [vote.update(row, elapsed_s=HOP_S).smoothed for row in probabilities]
     np.testing.assert_allclose(smooth(probabilities, half_life_s=half_life_s, hop_s=HOP_S), expected, atol=1e-5)
-
-
-def test_the_half_life_is_that_of_the_running_vote():
-    assert HALF_LIFE_S == DEFAULT_HALF_LIFE_S
 
 
 @given(st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))

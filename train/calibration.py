@@ -1,7 +1,7 @@
 """How far to trust a network: its temperature and its thresholds, from tracks that it was not trained on.
 
 What a person sees is the running vote, so both are fitted to the vote: probabilities smoothed over time as
-``stream.vote`` does it, at its default half-life (the tests hold the two together).
+``stream.vote`` does it, at its default half-life.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy.typing as npt
 import scipy.optimize
 
 from models.errors import DatasetError
+from models.smoothing import DEFAULT_HALF_LIFE_S, kept
 from models.spec import Head
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 
-HALF_LIFE_S = 2.0
 TARGET_ACCURACY = 0.75
 """How often a decided label should be right on the calibration tracks."""
 LEAVE_BELOW_ENTER = 0.15
@@ -45,7 +45,7 @@ class ScoredTracks:
         """As they would be if the logits had been divided by ``temperature`` (again)."""
         return ScoredTracks([temper(p, temperature) for p in self.windows], self.targets, self.hop_s)
 
-    def smoothed(self, half_life_s: float = HALF_LIFE_S) -> ScoredTracks:
+    def smoothed(self, half_life_s: float = DEFAULT_HALF_LIFE_S) -> ScoredTracks:
         """As the running vote would show them, started anew for each track."""
         votes = [smooth(p, half_life_s=half_life_s, hop_s=self.hop_s) for p in self.windows]
         return ScoredTracks(votes, self.targets, self.hop_s)
@@ -63,7 +63,7 @@ def temper(probabilities: FloatArray, temperature: float) -> FloatArray:
 
 def smooth(probabilities: FloatArray, *, half_life_s: float, hop_s: float) -> FloatArray:
     """Exponentially smoothed over the windows (n, classes), beginning with the first as it is."""
-    keep = 2.0 ** (-hop_s / half_life_s)
+    keep = kept(hop_s, half_life_s)
     smoothed = np.array(probabilities, dtype=np.float64)
     for now in range(1, len(smoothed)):
         smoothed[now] = keep * smoothed[now - 1] + (1.0 - keep) * smoothed[now]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from models.smoothing import DEFAULT_HALF_LIFE_S
 from train.atomic_write import replacing
-from train.calibration import HALF_LIFE_S
 from train.evaluate import Evaluation
 
 _MEANINGS = {
@@ -16,7 +16,7 @@ _MEANINGS = {
     "window_accuracy": "single windows named rightly",
     "ece_windows_before": "calibration error of windows at temperature 1",
     "ece_windows_after": "calibration error of windows, calibrated",
-    "ece_vote_before": f"calibration error of the running vote ({HALF_LIFE_S:g} s half-life) at temperature 1",
+    "ece_vote_before": f"calibration error of the running vote ({DEFAULT_HALF_LIFE_S:g} s half-life) at temperature 1",
     "ece_vote_after": "calibration error of the running vote, calibrated",
     "vote_accuracy": "time at which the running vote's leader is right",
     "decided_share": "time at which the vote is sure enough for a label to enter",
