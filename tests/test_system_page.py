@@ -183,8 +183,16 @@ def test_three_windows_see_the_same_and_share_the_settings(show: Show, watch: Ca
 
 def test_the_source_picker_reaches_the_engine(show: Show, watch: Callable[..., Watched]) -> None:
     window = watch().open(show.url)
-    window.get_by_role("combobox").click()
-    window.get_by_role("option", name="Microphone").click()
+    choice = window.get_by_role("option", name="Microphone")
+
+    def opened() -> bool:
+        # A click while the page is still being laid out may miss.
+        window.get_by_role("combobox").click()
+        window.wait_for_timeout(1000)
+        return choice.is_visible()
+
+    wait_until(opened, "the picker's choices")
+    choice.click()
     wait_until(lambda: SetSource("mic") in show.engine.commands, "the source's command at the engine")
     window.locator(".source-name", has_text="Microphone").wait_for(timeout=OPEN_MS)
     window.locator(".synthetic").wait_for(state="hidden", timeout=OPEN_MS)
