@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from daemons import need, wait_until
-from fake_engine import HOP_S, FakeEngine
+from fake_engine import HOP_S, FakeEngine, music
 from playwright.sync_api import Browser, ConsoleMessage, Request, WebSocketRoute, sync_playwright
 from playwright.sync_api import Page as Window
 
@@ -38,6 +38,7 @@ class Show:
     """A page with an engine behind it."""
 
     def __init__(self, *, history_s: float = 0.0, base_path: str = "", playing: bool = True) -> None:
+        music()  # made beforehand: the history is told at once then, before any window opens
         self.link = PageLink()
         self.engine = FakeEngine(self.link, history_s=history_s)
         self.page = PageProcess(self.link, on_command=self.engine.submit, port=0, base_path=base_path)
