@@ -73,6 +73,11 @@ class Received:
             assert self._changed.wait_for(lambda: self.events and met(self.events), timeout=20), self.events[-3:]
         return self.events
 
+    def end(self, connection: Connection[Any, Any]) -> None:
+        """Close the page's end, once its thread has left it: another pipe may get the same number."""
+        assert self.closed.wait(20)
+        connection.close()
+
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -81,11 +86,12 @@ class Received:
 def attached(link: PageLink, on_message: Callable[[Any], None] = print) -> Iterator[Received]:
     ours, theirs = multiprocessing.Pipe()
     link.attach(ours, on_message=on_message)
+    page = Received(theirs)
     try:
-        yield Received(theirs)
+        yield page
     finally:
         link.detach()
-        theirs.close()
+        page.end(theirs)
 
 
 def test_events_arrive_in_their_order() -> None:
@@ -125,7 +131,7 @@ def test_publish_never_waits_for_a_page_that_does_not_read_and_drops_the_oldest_
     assert len(starts) < total
     assert len(starts) + len(page.of(Verdict)) + link.dropped == total + total // 10
     link.close()
-    theirs.close()
+    page.end(theirs)
 
 
 def test_closing_does_not_wait_for_a_page_that_does_not_read() -> None:
