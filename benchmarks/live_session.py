@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM_FLAGS = (
+    "--headless",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

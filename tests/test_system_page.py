@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from daemons import need, wait_until
 from fake_engine import HOP_S, FakeEngine, music
+from live_session import CHROMIUM_FLAGS
 from playwright.sync_api import Browser, ConsoleMessage, Request, WebSocketRoute, sync_playwright
 from playwright.sync_api import Page as Window
 
@@ -21,16 +22,6 @@ from stream.page_link import PageLink
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 OPEN_MS = 60_000
 
 
@@ -91,7 +82,7 @@ class Watched:
 def browser() -> Iterator[Browser]:
     need("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(CHROMIUM_FLAGS))
         yield browser
         browser.close()
 
