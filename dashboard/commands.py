@@ -188,17 +188,17 @@ def _serve(engine: Engine, port: int, stack: ExitStack) -> Sink:
     page.start()
     stack.callback(page.stop)
     link.publish(engine.hello(uuid.uuid4().hex))
-    threading.Thread(target=_announce, args=(page.wait_ready, engine.stop), name="announce", daemon=True).start()
+    threading.Thread(target=_announce, args=(page.wait_ready,), name="announce", daemon=True).start()
     return link
 
 
-def _announce(wait_ready: Callable[[], str], give_up: Callable[[], None]) -> None:
+def _announce(wait_ready: Callable[[], str]) -> None:
     from models.errors import GenrescopeError
 
-    try:
-        url = wait_ready()
-    except GenrescopeError as error:
-        log.warning("%s", error)
-        give_up()
-        return
+    url = None
+    while url is None:
+        try:
+            url = wait_ready()
+        except GenrescopeError as error:
+            log.warning("%s", error)  # the engine listens on, and a slow machine may get there yet
     print(f"\n  genrescope is live: {url}\n  Ctrl-C stops it.\n", file=sys.stderr, flush=True)

@@ -71,6 +71,8 @@ class Channel:
         self._supervisor = Supervisor(source, self.ring, rate, name=self.name, on_change=self._wake)
         self._begun_at = time.time() - start / rate
         self._last_look: int | None = None
+        self._silent = False
+        self._latencies_ms.clear()
         self._verdict_since: tuple[VerdictState | None, str | None, float] = (None, None, 0.0)
         self._health_since = (HealthState.STARTING, time.time())
         self._begin(start)
@@ -171,11 +173,14 @@ class Channel:
         look = due.look
         elapsed_s = 0.0 if self._last_look is None else (look.end - self._last_look) / self._spec.sample_rate_hz
         self._last_look = look.end
+        self._silent = look.silent  # by whole windows, so that a rest in the music is no silence
         label: str | None = None
         confidence: float | None = None
         if probabilities is None:
             # The vote is frozen: what was heard before the silence still counts after it.
-            state = VerdictState.SILENCE if look.silent else VerdictState.WARMING_UP
+            state = VerdictState.UNSURE if look.features is not None else VerdictState.WARMING_UP
+            if look.silent:
+                state = VerdictState.SILENCE
         else:
             standing = self.vote.update(probabilities, elapsed_s=elapsed_s)
             confidence = standing.confidence
@@ -205,7 +210,7 @@ class Channel:
     def state_and_reason(self) -> tuple[HealthState, str]:
         """What the source is doing, and why, in one sentence."""
         condition = self._supervisor.condition
-        if condition.state is HealthState.LIVE and self._level.silent and self._level.level_dbfs is not None:
+        if condition.state is HealthState.LIVE and self._silent:
             return HealthState.SILENT, "audio comes, but there is nothing in it to hear"
         return condition.state, condition.reason
 

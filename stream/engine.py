@@ -63,7 +63,9 @@ class Engine:
         card = scorer.card
         self.hop_frames = card.window.hop_frames if hop_s is None else checked_hop(hop_s, card)
         self.half_life_s = half_life_s
+        self.model = card.name
         self._scorer = scorer
+        self._warned_of_nan = False
         self._sinks = sinks
         self._choices = tuple(choices)
         self._open_source = open_source
@@ -148,10 +150,18 @@ class Engine:
             scored = one.look.features is not None and not one.look.silent
             self._publish(channel.decide(one, next(scores) if scored else None))
 
-    def _score(self, windows: Sequence[FloatArray]) -> Iterator[FloatArray]:
+    def _score(self, windows: Sequence[FloatArray]) -> Iterator[FloatArray | None]:
+        """Probabilities (classes,) of each window; None where the network gave numbers that are none."""
         if not windows:
-            return iter(())
-        return iter(self._scorer.score(np.stack(windows))[self._scorer.card.head.name])
+            return
+        for probabilities in self._scorer.score(np.stack(windows))[self._scorer.card.head.name]:
+            if np.isfinite(probabilities).all():
+                yield probabilities
+                continue
+            if not self._warned_of_nan:
+                log.warning("model %r gave probabilities that are no numbers; such windows do not count", self.model)
+                self._warned_of_nan = True
+            yield None
 
     def _publish(self, event: Event) -> None:
         for sink in self._sinks:
@@ -177,11 +187,13 @@ class Engine:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return
+            refused = ""
             try:
                 self._carry_out(command)
             except GenrescopeError as error:
+                refused = str(error)
                 log.warning("%s", error)
-            self._publish(Settings(self.channels[0].source.address, self.half_life_s, self._choices))
+            self._publish(Settings(self.channels[0].source.address, self.half_life_s, self._choices, refused))
 
     def _carry_out(self, command: Command) -> None:
         if isinstance(command, SetHalfLife):

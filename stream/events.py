@@ -167,11 +167,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The engine's present settings, published when one of them changes (also by another viewer)."""
+    """The engine's present settings, published after every command (also another viewer's).
+
+    ``refused`` says in one sentence why the command was not carried out; empty if it was.
+    """
 
     source: str
     half_life_s: float
     choices: tuple[SourceChoice, ...]
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

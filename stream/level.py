@@ -62,11 +62,6 @@ class LevelMeter:
         return float(to_dbfs(np.asarray(np.mean(self._powers)))) if self._powers else None
 
     @property
-    def silent(self) -> bool:
-        """True while the gate is closed."""
-        return not self._open
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the signal of the last seconds useless, in plain words."""
         if len(self._powers) < (self._powers.maxlen or 1):

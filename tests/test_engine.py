@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -259,3 +260,41 @@ def test_a_file_that_breaks_off_is_not_played_again(scorer):
     assert source.opened == 1
     assert (sink.of(Health)[-1].state, sink.of(Health)[-1].reason) == (HealthState.FAILED, "the disk is gone")
     assert sink.of(Verdict)[-1].label == "low"
+
+
+def test_scores_that_are_no_numbers_do_not_count(scorer, caplog):
+    class Broken:
+        """Cannot cope with the middle of the spectrum."""
+
+        card, name = scorer.card, "broken"
+
+        def score(self, windows):
+            scores = scorer.score(windows)["pitch"]
+            return {"pitch": np.where((scores.argmax(axis=1) == 1)[:, np.newaxis], np.nan, scores)}
+
+    signal = np.concatenate([tone("low", 3), tone("middle", 4), tone("low", 4)])
+    verdicts = replay(Broken(), ArraySource(signal)).of(Verdict)
+    assert all(np.isfinite(v.smoothed).all() for v in verdicts if v.smoothed is not None)
+    assert states(verdicts)[1:] == [(S.DECIDED, "low"), (S.UNSURE, None), (S.DECIDED, "low")]
+    assert caplog.text.count("no numbers") == 1
+
+
+def healths_of(scorer, signal) -> set[HealthState]:
+    """The states of health while a source of this signal is open and says no more."""
+    sink = Collected()
+    engine = Engine(scorer, {"a": ArraySource(signal, chunk=500, finite=False)}, [sink])
+    heard = until(lambda h: h.level_dbfs is not None and h.time > begun + 1.2, sink, Health)
+    begun = time.time()
+    thread = threading.Thread(target=engine.run)
+    thread.start()
+    assert heard()
+    engine.stop()
+    thread.join(5)
+    return {h.state for h in sink.of(Health)}
+
+
+def test_a_rest_in_the_music_is_not_called_silence(scorer):
+    rest = np.zeros(RATE_HZ // 4, np.float32)
+    music = np.concatenate([part for _ in range(6) for part in (tone("low", 1), rest)])
+    assert HealthState.SILENT not in healths_of(scorer, music)
+    assert HealthState.SILENT in healths_of(scorer, np.zeros(4 * RATE_HZ, np.float32))
