@@ -89,8 +89,8 @@ class Board:
         with self._lock:
             return list(self._moments)
 
-    def apply(self, events: list[Event]) -> None:
-        """Take in a batch of events, in their order. Other channels' than the greeting's are left aside."""
+    def apply(self, *events: Event) -> None:
+        """Take in events, in their order. Other channels' than the greeting's are left aside."""
         with self._lock:
             for event in events:
                 self._take(event)
@@ -101,18 +101,19 @@ class Board:
             return
         if self._hello is None:
             return
+        # Said first: what cannot be said must not be remembered, or every later viewer would stumble over it.
         if isinstance(event, Settings):
-            self._settings = event
             self._say(wire.settings(event))
+            self._settings = event
         elif event.channel != self._hello.channel:
             return
         elif isinstance(event, Health):
-            self._health = event
             self._say(wire.health(event))
+            self._health = event
         elif isinstance(event, Verdict):
+            self._say(wire.verdict(event))
             self._verdict = event
             self._remember(event)
-            self._say(wire.verdict(event))
         elif isinstance(event, Frames) and len(event.values):
             self._draw(event, self._hello)
 

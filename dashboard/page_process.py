@@ -1,4 +1,4 @@
-"""Keeps the page alive: starts its process, starts it again when it dies, stops it cleanly."""
+"""Keeps the page alive: starts its process, starts it again when it dies or hangs, stops it cleanly."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from typing import Any
 
 from models.errors import ConfigError, GenrescopeError
 from stream.events import Command
-from stream.page_link import PageLink, PageReady
+from stream.page_link import PageAlive, PageLink
 
+LOOPBACK = "127.0.0.1"
+"""The page is for this machine only: nobody else can reach this address."""
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
 STEADY_S = 30.0
 """A page that lived so long had started well: the next back-off is short again."""
+HUNG_S = 60.0
+"""A page that has not said for so long that it is alive is ended and started again."""
 STOP_TIMEOUT_S = 5.0
+_LOOK_EVERY_S = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -41,26 +46,22 @@ class PageProcess:
         link: PageLink,
         *,
         on_command: Callable[[Command], None],
-        host: str = "127.0.0.1",
         port: int = 8501,
-        base_path: str = "",
     ) -> None:
         self._link = link
         self._on_command = on_command
-        self._host = host
         self._port = port
-        self._base_path = base_path.strip("/")
         self._listener: socket.socket | None = None
         self._child: BaseProcess | None = None
         self._ready = threading.Event()
+        self._alive = threading.Event()
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep_alive, name="page-keeper", daemon=True)
 
     @property
     def url(self) -> str:
         """Where the page is, e.g. ``http://127.0.0.1:8501``. With port 0, valid once started."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return "/".join(filter(None, [f"http://{host}:{self._port}", self._base_path]))
+        return f"http://{LOOPBACK}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -72,9 +73,9 @@ class PageProcess:
         """Bind the port and start the page; returns before it answers (``wait_ready``).
 
         Raises:
-            ConfigError: the port is taken or the host is not one of this machine's.
+            ConfigError: the port is taken, or no port.
         """
-        self._listener = _listen(self._host, self._port)
+        self._listener = _listen(self._port)
         self._port = self._listener.getsockname()[1]
         self._keeper.start()
 
@@ -91,7 +92,7 @@ class PageProcess:
     def stop(self) -> None:
         """Stop the page and free the port. Safe to call twice."""
         self._stopping.set()
-        self._link.detach()
+        self._link.close()
         if self._keeper.ident is not None:
             self._keeper.join()
         if self._listener is not None:
@@ -101,19 +102,39 @@ class PageProcess:
         backoff_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
             started = time.monotonic()
-            child = self._spawn()
-            while child.exitcode is None and not self._stopping.wait(0.2):
-                pass
-            self._ready.clear()
-            self._link.detach()  # a child that still runs ends by that
+            why = self._run_once()
             if self._stopping.is_set():
-                _end(child)
                 return
             if time.monotonic() - started > STEADY_S:
                 backoff_s = FIRST_BACKOFF_S
-            log.warning("the page ended (exit code %s); starting it again in %.1f s", child.exitcode, backoff_s)
+            log.warning("%s; starting it again in %.1f s", why, backoff_s)
             self._stopping.wait(backoff_s)
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+
+    def _run_once(self) -> str:
+        """Start the page and see it to its end; why it ended."""
+        try:
+            child = self._spawn()
+        except OSError as error:
+            return f"the page could not be started ({error})"
+        why = self._watch(child)
+        answered = self._ready.is_set()
+        self._ready.clear()
+        self._link.close()  # a child that still runs ends by that
+        if child.exitcode is None and not (answered and self._stopping.is_set()):
+            child.kill()  # it hangs, or it is still importing: it would not notice
+        _end(child)
+        return why
+
+    def _watch(self, child: BaseProcess) -> str:
+        # Counted in looks, not by the clock: while this process is stopped and goes on, the page may be silent too.
+        silent_s = 0.0
+        while child.exitcode is None and silent_s < HUNG_S and not self._stopping.wait(_LOOK_EVERY_S):
+            silent_s = 0.0 if self._alive.is_set() else silent_s + _LOOK_EVERY_S
+            self._alive.clear()
+        if child.exitcode is None:
+            return f"the page has not answered for {HUNG_S:g} s"
+        return f"the page ended (exit code {child.exitcode})"
 
     def _spawn(self) -> BaseProcess:
         ours, theirs = multiprocessing.Pipe()
@@ -121,29 +142,35 @@ class PageProcess:
         child = context.Process(
             target=_run_page,
             args=(theirs, self._listener),
-            kwargs={"host": self._host, "port": self._port, "base_path": self._base_path},
+            kwargs={"port": self._port},
             name="genrescope-page",
             daemon=True,
         )
-        with _sigint_blocked():
-            child.start()
-        theirs.close()
+        try:
+            with _sigint_blocked():
+                child.start()
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._child = child
         self._link.attach(ours, on_message=self._on_message)
         return child
 
-    def _on_message(self, message: Command | PageReady) -> None:
-        if isinstance(message, PageReady):
+    def _on_message(self, message: Command | PageAlive) -> None:
+        if isinstance(message, PageAlive):
             self._ready.set()
+            self._alive.set()
         else:
             self._on_command(message)
 
 
-def _run_page(connection: Connection[Any, Any], listener: socket.socket, **options: Any) -> None:
+def _run_page(connection: Connection[Any, Any], listener: socket.socket, *, port: int) -> None:
     """The child's entry; imports Streamlit only there."""
     from dashboard.serve import serve
 
-    serve(connection, listener, **options)
+    serve(connection, listener, port=port)
 
 
 def _end(child: BaseProcess) -> None:
@@ -154,19 +181,18 @@ def _end(child: BaseProcess) -> None:
         child.join()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET)
     # Restarting at once must not fail for old connections; on Windows the same option would let two servers share.
     if os.name == "posix":
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        listener.bind((LOOPBACK, port))
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
         raise ConfigError(
-            f"cannot serve the page on {host} port {port}: {getattr(error, 'strerror', None) or error}; "
+            f"cannot serve the page on {LOOPBACK} port {port}: {getattr(error, 'strerror', None) or error}; "
             "choose another with --port"
         ) from error
     return listener

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,79 +21,81 @@ from dashboard import live_view  # noqa: F401 - imports what the script will nee
 from dashboard.board import Board
 from dashboard.live_socket import LiveSocket
 from dashboard.page import Page, set_page
+from dashboard.same_site import SameSite
 from dashboard.theme import THEME
+from dashboard.viewer_connection import ViewerConnection
 from dashboard.viewer_token import TokenMint
 from stream.events import Event
 from stream.page_link import EngineFeed
 
 SCRIPT = Path(__file__).with_name("app.py")
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+SOCKET_PATH = "/live"
+NAMES = ("127.0.0.1", "localhost")
+"""What a browser may call this machine."""
+ALIVE_EVERY_S = 5
 
 
-def serve(
-    connection: Connection[Any, Any], listener: socket.socket, *, host: str, port: int, base_path: str = ""
-) -> None:
+def serve(connection: Connection[Any, Any], listener: socket.socket, *, port: int) -> None:
     """Serve the page on ``listener`` until the engine hangs up. The target of a child process.
 
-    ``base_path`` is the path the page is mounted on, e.g. behind a proxy. Ctrl-C is the engine's: this process ends
-    when the link does, so that it neither prints a traceback nor outlives its parent.
+    Ctrl-C is the engine's: this process ends when the link does, so that it neither prints a traceback nor outlives its
+    parent.
+
+    Raises:
+        SystemExit: the page ended for another reason.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _configure(host=host, port=port, base_path=base_path)
+    _configure(port=port)
 
     board, mint = Board(), TokenMint()
-    hosts = (*LOOPBACK_NAMES, host) if is_loopback(host) else ()
-    live = LiveSocket(board, mint, hosts=hosts)
-    socket_path = "/".join(["", *filter(None, [base_path.strip("/")]), "live"])
+    live = LiveSocket(board, mint)
 
-    def on_events(events: list[Event]) -> None:
-        board.apply(events)
+    def on_event(event: Event) -> None:
+        board.apply(event)
         live.wake()
 
     def on_close() -> None:
         server.should_exit = True
 
-    feed = EngineFeed(connection, on_events=on_events, on_close=on_close)
-    set_page(Page(board, mint, socket_path, feed.submit))
-    app = st.App(SCRIPT, routes=[WebSocketRoute(socket_path, live.endpoint)])
+    async def alive() -> None:
+        feed.alive()
+
+    feed = EngineFeed(connection, on_event=on_event, on_close=on_close)
+    set_page(Page(board, mint, SOCKET_PATH, feed.submit))
     server = _Server(
-        uvicorn.Config(app, access_log=False, log_level="error", ws="websockets-sansio", timeout_graceful_shutdown=2),
-        on_started=feed.ready,
+        uvicorn.Config(
+            SameSite(st.App(SCRIPT, routes=[WebSocketRoute(SOCKET_PATH, live.endpoint)]), hosts=NAMES),
+            access_log=False,
+            log_level="error",
+            ws=ViewerConnection,
+            timeout_graceful_shutdown=2,
+            callback_notify=alive,
+            timeout_notify=ALIVE_EVERY_S,
+        )
     )
     feed.start()
     # What is imported lives as long as the process: leaving it out of every collection spares the live socket pauses.
     gc.freeze()
     server.run(sockets=[listener])
-
-
-def is_loopback(host: str) -> bool:
-    """True if only this machine can reach ``host``."""
-    return host in LOOPBACK_NAMES or host.startswith("127.")
+    if not feed.hung_up:
+        sys.exit("the page's server ended by itself")
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it answers and leaves the signals alone."""
-
-    def __init__(self, config: uvicorn.Config, *, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
+    """A uvicorn server that leaves the signals alone."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def _configure(*, host: str, port: int, base_path: str) -> None:
+def _configure(*, port: int) -> None:
     """Streamlit's options, over whatever the user's own files say."""
     bootstrap.load_config_options(
         {
-            "server.address": host,
+            "server.address": "127.0.0.1",
             "server.port": port,
-            "server.baseUrlPath": base_path.strip("/"),
+            "server.baseUrlPath": "",
             "server.headless": True,
             "server.fileWatcherType": "none",
             "server.showEmailPrompt": False,
@@ -103,8 +106,6 @@ def _configure(*, host: str, port: int, base_path: str) -> None:
             "global.suppressDeprecationWarnings": True,
             # A collection after every rerun would hold up the live socket by some 45 ms each time.
             "runner.postScriptGC": False,
-            # A name that somebody else points at this machine must not reach the page's session.
-            "server.allowedHosts": [*LOOPBACK_NAMES, host] if is_loopback(host) else [],
             **THEME,
         }
     )

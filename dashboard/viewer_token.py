@@ -29,7 +29,11 @@ class TokenMint:
     def verify(self, token: str, *, now: float | None = None) -> bool:
         """True if this mint issued ``token`` and it has not expired by ``now``."""
         expiry, _, signature = token.partition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign(expiry).encode()):
+        try:
+            signed = hmac.compare_digest(signature.encode(), self._sign(expiry).encode())
+        except UnicodeEncodeError:  # half a surrogate pair: JSON can say it, UTF-8 cannot
+            return False
+        if not signed:
             return False
         # Signed by us, so the expiry is a whole number.
         return (time.time() if now is None else now) < int(expiry)

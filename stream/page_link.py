@@ -1,17 +1,20 @@
 """The joint between the engine's process and the page's process: events go one way, commands the other.
 
 The engine must never wait for a page: ``PageLink.publish`` only appends to bounded queues, and what a slow page cannot
-take is dropped and counted. The page is a child process that may be restarted at any time, so the link remembers what a
-new page needs to draw at once: the greeting, the last settings and health, a minute of frames, ten minutes of verdicts.
+take is dropped and counted; the latest settings and health never are. The page is a child process that may be restarted
+at any time, so the link remembers what a new page needs to draw at once: the greeting, the last settings and health, a
+minute of frames, ten minutes of verdicts.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,14 +34,15 @@ MAX_VERDICTS_KEPT = 1200
 QUEUED_FRAMES = 1024
 """Frames messages that wait for a page; the oldest are dropped first."""
 QUEUED_EVENTS = 1024
-"""Other messages that wait for a page."""
+"""Verdicts and gaps that wait for a page."""
+TELL_DROPPED_EVERY_S = 60.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class PageReady:
-    """The page's process says that its server answers."""
+class PageAlive:
+    """The page's process says that its server answers; said again every few seconds."""
 
 
 class Thinning:
@@ -105,18 +109,24 @@ class _Memory:
 
 
 class _Line:
-    """One attached page: two bounded queues, a thread that empties them, and a thread that listens."""
+    """One attached page: what waits for it, a thread that sends it, and a thread that listens.
+
+    Of what only counts in its latest state, the latest is kept; verdicts and frames wait in bounded queues.
+    """
 
     def __init__(
-        self, connection: Connection[Any, Any], first: list[Event], on_message: Callable[[Command | PageReady], None]
+        self, connection: Connection[Any, Any], first: list[Event], on_message: Callable[[Command | PageAlive], None]
     ) -> None:
         self._connection = connection
         self._on_message = on_message
         self._wake = threading.Condition()
         self._closed = False
         self._first = first
+        self._latest: dict[str, Event] = {}
         self._events: deque[Event] = deque(maxlen=QUEUED_EVENTS)
         self._frames: deque[Event] = deque(maxlen=QUEUED_FRAMES)
+        self._dropped = 0
+        self._told_at = -math.inf
         self._threads = [
             threading.Thread(target=self._send, name="page-sender", daemon=True),
             threading.Thread(target=self._receive, name="page-receiver", daemon=True),
@@ -129,11 +139,22 @@ class _Line:
         with self._wake:
             if self._closed:
                 return True
-            queue = self._frames if isinstance(event, Frames) else self._events
-            full = len(queue) == queue.maxlen
-            queue.append(event)
             self._wake.notify()
-            return not full
+            match event:
+                case Hello():
+                    self._clear()  # what waits is from another boot
+                    self._latest["hello"] = event
+                case Settings():
+                    self._latest["settings"] = event
+                case Health():
+                    self._latest[f"health {event.channel}"] = event
+                case _:
+                    queue = self._frames if isinstance(event, Frames) else self._events
+                    full = len(queue) == queue.maxlen
+                    queue.append(event)
+                    self._dropped += full
+                    return not full
+            return True
 
     def close(self) -> None:
         """Hang up; both threads end, even one that waits for a page that has been stopped."""
@@ -146,9 +167,13 @@ class _Line:
     def _mark_closed(self) -> None:
         with self._wake:
             self._closed = True
-            self._events.clear()
-            self._frames.clear()
+            self._clear()
             self._wake.notify()
+
+    def _clear(self) -> None:
+        self._latest.clear()
+        self._events.clear()
+        self._frames.clear()
 
     def _send(self) -> None:
         batch = self._first
@@ -158,13 +183,20 @@ class _Line:
                 if batch:
                     self._connection.send(batch)
                 with self._wake:
-                    self._wake.wait_for(lambda: self._closed or self._events or self._frames)
-                    batch = [*self._events, *self._frames]
-                    self._events.clear()
-                    self._frames.clear()
+                    self._wake.wait_for(lambda: self._closed or self._latest or self._events or self._frames)
+                    batch = [*self._latest.values(), *self._events, *self._frames]
+                    self._clear()
+                self._tell_dropped()
         except OSError as error:
             log.debug("the page hung up: %s", error)
             self._mark_closed()
+
+    def _tell_dropped(self) -> None:
+        now = time.monotonic()
+        if self._dropped and now - self._told_at >= TELL_DROPPED_EVERY_S:
+            log.warning("the page is too slow: %d messages to it were dropped", self._dropped)
+            self._dropped = 0
+            self._told_at = now
 
     def _receive(self) -> None:
         try:
@@ -200,43 +232,41 @@ class PageLink:
             if self._line is not None and not self._line.offer(event):
                 self._dropped += 1
 
-    def attach(self, connection: Connection[Any, Any], *, on_message: Callable[[Command | PageReady], None]) -> None:
+    def attach(self, connection: Connection[Any, Any], *, on_message: Callable[[Command | PageAlive], None]) -> None:
         """Serve a new page over ``connection``: first what is remembered, then every event as it comes.
 
         ``on_message`` gets the page's commands, in a thread of the link. A page attached before is let go.
         """
-        self.detach()
+        self.close()
         with self._lock:
             self._line = _Line(connection, self._memory.snapshot(), on_message)
 
-    def detach(self) -> None:
-        """Hang up on the attached page, if there is one; it ends by itself then."""
+    def close(self) -> None:
+        """Hang up on the attached page, if there is one; it ends by itself then. Another may be attached after."""
         with self._lock:
             line, self._line = self._line, None
         if line is not None:
             line.close()
 
-    def close(self) -> None:
-        """Hang up. Safe to call twice."""
-        self.detach()
-
 
 class EngineFeed:
-    """The page's end of the link. Batches of events go to ``on_events``, in a thread of the feed.
+    """The page's end of the link. Events go to ``on_event``, in a thread of the feed.
 
-    ``on_close`` is called once, when the engine has gone or hung up.
+    An event that ``on_event`` fails on is logged, and the next one is heard all the same. ``on_close`` is called once,
+    when the engine has gone or hung up; ``hung_up`` is True from then on.
     """
 
     def __init__(
         self,
         connection: Connection[Any, Any],
         *,
-        on_events: Callable[[list[Event]], None],
+        on_event: Callable[[Event], None],
         on_close: Callable[[], None],
     ) -> None:
         self._connection = connection
-        self._on_events = on_events
+        self._on_event = on_event
         self._on_close = on_close
+        self.hung_up = False
         self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._receive, name="engine-feed", daemon=True)
 
@@ -244,9 +274,12 @@ class EngineFeed:
         """Begin to listen."""
         self._thread.start()
 
-    def ready(self) -> None:
-        """Tell the engine's process that the page answers."""
-        self._tell(PageReady())
+    def alive(self) -> None:
+        """Tell the engine's process that the page answers. An engine that has gone need not know."""
+        try:
+            self._send(PageAlive())
+        except OSError as error:
+            log.debug("the engine hung up: %s", error)
 
     def submit(self, command: Command) -> None:
         """Send ``command`` to the engine.
@@ -254,23 +287,32 @@ class EngineFeed:
         Raises:
             GenrescopeError: the engine has gone.
         """
-        self._tell(command)
-
-    def _tell(self, message: Command | PageReady) -> None:
         try:
-            with self._sending:
-                self._connection.send(message)
+            self._send(command)
         except OSError as error:
             raise GenrescopeError("the engine has gone; start genrescope again") from error
+
+    def _send(self, message: Command | PageAlive) -> None:
+        with self._sending:
+            self._connection.send(message)
 
     def _receive(self) -> None:
         try:
             while True:
-                self._on_events(self._connection.recv())
+                for event in self._connection.recv():
+                    self._take(event)
         except (EOFError, OSError) as error:
             log.debug("the engine hung up: %s", error)
+            self.hung_up = True
         finally:
             self._on_close()
+
+    def _take(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            # Told again after a restart, the same event would end the page again, and so for ever.
+            log.exception("the page cannot show a %s, and goes on without it", type(event).__name__)
 
 
 def _hang_up(connection: Connection[Any, Any]) -> None:

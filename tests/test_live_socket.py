@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import uvicorn
+from daemons import wait_until
 from fake_engine import CARD, CHANNEL, CHOICES, LABELS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,9 @@ from websockets.sync.client import ClientConnection, connect
 from dashboard import live_socket, wire
 from dashboard.board import MESSAGES_KEPT, RESTART_MARK, Board, Cursor
 from dashboard.live_socket import BAD_GREETING, TOKEN_REFUSED, TOO_MANY_VIEWERS, LiveSocket
+from dashboard.same_site import SameSite
+from dashboard.serve import NAMES
+from dashboard.viewer_connection import ViewerConnection
 from dashboard.viewer_token import LIFETIME_S, TokenMint
 from stream.events import Frames, Health, HealthState, Hello, Settings, Verdict, VerdictState
 from stream.page_link import FRAMES_KEPT_S
@@ -61,8 +66,8 @@ class Viewer:
     def greet(self, **greeting: Any) -> None:
         self.send({"token": self._mint.issue(), **greeting})
 
-    def send(self, message: dict[str, Any] | str) -> None:
-        self._connection.send(message if isinstance(message, str) else json.dumps(message))
+    def send(self, message: dict[str, Any] | str | bytes) -> None:
+        self._connection.send(json.dumps(message) if isinstance(message, dict) else message)
 
     def bytes(self) -> bytes:
         message = self._connection.recv(timeout=20)
@@ -85,16 +90,16 @@ class Viewer:
 class Site:
     """A real server with the socket on it, and a mint for tokens."""
 
-    def __init__(self, *, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         self.board = Board()
-        self.board.apply([HELLO])
+        self.board.apply(HELLO)
         self.mint = TokenMint()
-        self.live = LiveSocket(self.board, self.mint, hosts=hosts)
+        self.live = LiveSocket(self.board, self.mint)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        app = Starlette(routes=[WebSocketRoute("/live", self.live.endpoint)])
+        app = SameSite(Starlette(routes=[WebSocketRoute("/live", self.live.endpoint)]), hosts=NAMES)
         self._server = uvicorn.Server(
-            uvicorn.Config(app, ws="websockets-sansio", log_level="error", timeout_graceful_shutdown=1)
+            uvicorn.Config(app, ws=ViewerConnection, log_level="error", timeout_graceful_shutdown=1)
         )
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
         self._thread.start()
@@ -104,31 +109,39 @@ class Site:
         self._thread.join()
 
     @contextmanager
-    def connect(self, *, origin: str | None = None, host: str | None = None) -> Iterator[Viewer]:
+    def connect(
+        self, *, origin: str | None = None, host: str | None = None, receive_buffer: int | None = None
+    ) -> Iterator[Viewer]:
         # The connection goes to this machine, whatever name the request gives it.
+        line = socket.socket()
+        if receive_buffer is not None:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        line.connect(("127.0.0.1", self.port))
         with connect(
             f"ws://{host or f'127.0.0.1:{self.port}'}/live",
-            sock=socket.create_connection(("127.0.0.1", self.port)),
+            sock=line,
             additional_headers={"Origin": origin} if origin else None,
             open_timeout=20,
+            close_timeout=2,
+            compression=None,
             proxy=None,
         ) as connection:
             yield Viewer(connection, self.mint)
 
     def publish(self, *events: Any) -> None:
-        self.board.apply(list(events))
+        self.board.apply(*events)
         self.live.wake()
 
     def wait_for_viewers(self, count: int) -> None:
-        deadline = time.monotonic() + 20
-        while self.live.viewers != count:
-            assert time.monotonic() < deadline, f"expected {count} viewers, found {self.live.viewers}"
-            time.sleep(0.01)
+        wait_until(lambda: self.live.viewers == count, f"{count} viewers")
+
+    def wait_for_connections(self, count: int) -> None:
+        wait_until(lambda: len(self._server.server_state.connections) == count, f"{count} connections")
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    site = Site(hosts=("localhost", "127.0.0.1"))
+    site = Site()
     yield site
     site.stop()
 
@@ -147,6 +160,7 @@ def columns(message: bytes) -> tuple[int, npt.NDArray[np.uint8]]:
         {"origin": "http://evil.example"},
         {"origin": "http://127.0.0.1:9999"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"host": "rebound.example:8501", "origin": "http://rebound.example:8501"},
     ],
 )
@@ -172,14 +186,21 @@ def test_the_page_itself_and_programs_may_connect(site: Site, origin: str | None
         ("{}", TOKEN_REFUSED),
         ('{"token": 5}', TOKEN_REFUSED),
         ('{"token": "1.2"}', TOKEN_REFUSED),
+        (r'{"token": "1.\ud800"}', TOKEN_REFUSED),
+        (b'{"token": "VALID"}', TOKEN_REFUSED),
+        ("[" * 200_000, TOKEN_REFUSED),
+        ("1" * 10_000, TOKEN_REFUSED),
         ('{"token": "VALID", "column": "x"}', BAD_GREETING),
     ],
 )
-def test_a_bad_greeting_is_refused_with_a_code_that_says_why(site: Site, greeting: str, code: int) -> None:
+def test_a_bad_greeting_is_refused_with_a_code_that_says_why(
+    site: Site, capfd: pytest.CaptureFixture[str], greeting: str | bytes, code: int
+) -> None:
     with site.connect() as viewer:
-        viewer.send(greeting.replace("VALID", site.mint.issue()))
+        viewer.send(greeting.replace("VALID", site.mint.issue()) if isinstance(greeting, str) else greeting)
         assert viewer.close_code() == code
     assert site.live.viewers == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_tokens_expire_and_cannot_be_made_elsewhere() -> None:
@@ -193,7 +214,7 @@ def test_tokens_expire_and_cannot_be_made_elsewhere() -> None:
     assert not mint.verify(f"{int(expiry) + 1}.{signature}", now=1000.0)
 
 
-@given(st.text())
+@given(st.text(st.characters()))
 def test_no_text_is_a_token(text: str) -> None:
     assert not TokenMint().verify(text)
 
@@ -247,7 +268,15 @@ def test_a_ping_is_answered_with_the_servers_clock(site: Site) -> None:
         viewer.greet()
         viewer.json()
         before = time.time() * 1000
-        viewer.send("nonsense")
+        for nonsense in (
+            "nonsense",
+            b"{}",
+            '{"ping": 1e400}',
+            '{"ping": NaN}',
+            f'{{"ping": {10**400}}}',
+            "[" * 200_000,
+        ):
+            viewer.send(nonsense)
         viewer.send({"ping": 12345.5})
         pong = viewer.json()
     assert pong["at"] == 12345.5
@@ -274,13 +303,37 @@ def test_no_more_viewers_than_can_be_served(site: Site, monkeypatch: pytest.Monk
             assert second.close_code() == TOO_MANY_VIEWERS
 
 
+def test_a_viewer_that_never_reads_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_socket, "SEND_TIMEOUT_S", 0.3)
+    with site.connect(receive_buffer=4096) as viewer:
+        viewer.greet()
+        viewer.json()
+        index = 0
+        while site.live.viewers:
+            site.publish(frames(index, count=1000))
+            index += 1000
+            time.sleep(0.01)
+        # Not only forgotten: nothing waits for it any more.
+        site.wait_for_connections(0)
+
+
+def test_a_verdict_that_cannot_be_said_is_not_remembered() -> None:
+    board = Board()
+    board.apply(HELLO)
+    with pytest.raises(ValueError, match="JSON"):
+        board.apply(replace(verdict(1.0), raw=np.full(len(LABELS), np.nan, np.float32)))
+    board.apply(verdict(2.0))
+    picture, *_ = board.since(Cursor())[0]
+    assert json.loads(picture)["strip"] == [[2.0, "decided", "jazz", 0.8]]
+
+
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans()), max_size=30))
 def test_every_viewer_sees_each_column_once_and_in_order(steps: list[tuple[int, bool]]) -> None:
     board, cursor, index = Board(), Cursor(), 0
-    board.apply([HELLO])
+    board.apply(HELLO)
     seen = 0
     for count, looks in steps:
-        board.apply([frames(index, count=count)])
+        board.apply(frames(index, count=count))
         index += count
         if looks:
             out, cursor = board.since(cursor)
@@ -293,9 +346,9 @@ def test_every_viewer_sees_each_column_once_and_in_order(steps: list[tuple[int, 
 
 def test_a_viewer_that_fell_behind_gets_the_picture_again() -> None:
     board = Board()
-    board.apply([HELLO])
+    board.apply(HELLO)
     _, cursor = board.since(Cursor())
-    board.apply([verdict(float(second)) for second in range(MESSAGES_KEPT + 1)])
+    board.apply(*[verdict(float(second)) for second in range(MESSAGES_KEPT + 1)])
     out, cursor = board.since(cursor)
     assert [json.loads(part)["type"] for part in out] == ["hello"]
     assert board.since(cursor)[0] == []
@@ -303,11 +356,11 @@ def test_a_viewer_that_fell_behind_gets_the_picture_again() -> None:
 
 def test_the_board_stays_within_its_bounds_and_to_its_channel() -> None:
     board = Board()
-    board.apply([frames(0), HELLO])
+    board.apply(frames(0), HELLO)
     assert board.since(Cursor())[0][1:] == []  # before the greeting nothing counts
     for second in range(2000):
-        board.apply([verdict(float(second)), verdict(float(second), "rock", channel="other")])
-    board.apply([frames(index * 50, count=50) for index in range(100)])
+        board.apply(verdict(float(second)), verdict(float(second), "rock", channel="other"))
+    board.apply(*[frames(index * 50, count=50) for index in range(100)])
     moments = board.moments()
     assert len(moments) == 601
     assert {moment.label for moment in moments} == {"jazz"}
@@ -328,7 +381,7 @@ def test_the_board_stays_within_its_bounds_and_to_its_channel() -> None:
 )
 def test_what_was_not_heard_is_left_blank(after: Frames, blank: int) -> None:
     board = Board()
-    board.apply([HELLO, frames(0, count=10), after])
+    board.apply(HELLO, frames(0, count=10), after)
     out, _ = board.since(Cursor(board.boot, column=10))
     _, levels = columns(next(part for part in out if isinstance(part, bytes)))
     shown = levels[-(blank + 1) :]

@@ -31,9 +31,11 @@ from stream.events import (
     Verdict,
     VerdictState,
 )
-from stream.page_link import EngineFeed, PageLink, PageReady, Thinning
+from stream.page_link import EngineFeed, PageAlive, PageLink, Thinning
 
 HELLO = Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35, CHOICES)
+BAD = Settings("bad", 1.0, ())
+"""An event that the page fails on."""
 
 
 def frames(index: int, *, time: float | None = None, count: int = 1) -> Frames:
@@ -60,12 +62,14 @@ class Received:
         self.events: list[Event] = []
         self.closed = threading.Event()
         self._changed = threading.Condition()
-        self.feed = EngineFeed(connection, on_events=self._take, on_close=self.closed.set)
+        self.feed = EngineFeed(connection, on_event=self._take, on_close=self.closed.set)
         self.feed.start()
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, event: Event) -> None:
+        if event == BAD:
+            raise ValueError("not to be shown")
         with self._changed:
-            self.events += events
+            self.events.append(event)
             self._changed.notify_all()
 
     def wait(self, met: Callable[[list[Event]], object]) -> list[Event]:
@@ -90,7 +94,7 @@ def attached(link: PageLink, on_message: Callable[[Any], None] = print) -> Itera
     try:
         yield page
     finally:
-        link.detach()
+        link.close()
         page.end(theirs)
 
 
@@ -106,7 +110,9 @@ def test_events_arrive_in_their_order() -> None:
     assert link.dropped == 0
 
 
-def test_publish_never_waits_for_a_page_that_does_not_read_and_drops_the_oldest_frames() -> None:
+def test_publish_never_waits_for_a_page_that_does_not_read_and_drops_the_oldest_frames(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     link = PageLink()
     ours, theirs = multiprocessing.Pipe()
     link.publish(HELLO)
@@ -119,6 +125,10 @@ def test_publish_never_waits_for_a_page_that_does_not_read_and_drops_the_oldest_
             link.publish(frames(index))
             if index % 10 == 0:
                 link.publish(verdict(index * 0.035))
+            if index == 15_000:
+                link.publish(Settings("mic", 8.0, CHOICES))
+                link.publish(health(1.0))
+                link.publish(health(2.0))
         published.set()
 
     threading.Thread(target=engine, daemon=True).start()
@@ -130,6 +140,10 @@ def test_publish_never_waits_for_a_page_that_does_not_read_and_drops_the_oldest_
     assert starts == sorted(set(starts))
     assert len(starts) < total
     assert len(starts) + len(page.of(Verdict)) + link.dropped == total + total // 10
+    # What only counts in its latest state comes, however much else was lost, and nothing older of it.
+    assert page.of(Settings) == [Settings("mic", 8.0, CHOICES)]
+    assert page.of(Health) == [health(2.0)]
+    assert caplog.text.count("the page is too slow") == 1
     link.close()
     page.end(theirs)
 
@@ -238,11 +252,11 @@ def test_commands_and_readiness_reach_the_callback() -> None:
             done.set()
 
     with attached(link, take) as page:
-        page.feed.ready()
+        page.feed.alive()
         page.feed.submit(SetSource("mic"))
         page.feed.submit(SetHalfLife(3.0))
         assert done.wait(20)
-    assert got == [PageReady(), SetSource("mic"), SetHalfLife(3.0)]
+    assert got == [PageAlive(), SetSource("mic"), SetHalfLife(3.0)]
 
 
 def test_a_refused_command_is_logged_and_the_next_one_is_heard(caplog: pytest.LogCaptureFixture) -> None:
@@ -261,13 +275,42 @@ def test_a_refused_command_is_logged_and_the_next_one_is_heard(caplog: pytest.Lo
     assert "half-life must be above 0 s, got -1" in caplog.text
 
 
+def test_an_event_that_the_page_fails_on_is_logged_and_the_next_one_is_heard(caplog: pytest.LogCaptureFixture) -> None:
+    link = PageLink()
+    with attached(link) as page:
+        for event in (HELLO, BAD, health(1.0)):
+            link.publish(event)
+        page.wait(lambda events: health(1.0) in events)
+        assert not page.feed.hung_up
+    assert "cannot show a Settings" in caplog.text
+    assert "not to be shown" in caplog.text
+
+
+def test_a_page_that_is_slow_hears_nothing_of_an_engine_before() -> None:
+    link = PageLink()
+    ours, theirs = multiprocessing.Pipe()
+    link.attach(ours, on_message=print)
+    for index in range(20_000):
+        link.publish(frames(index))
+    link.publish(HELLO)
+    link.publish(frames(7))
+    page = Received(theirs)
+    page.wait(lambda events: HELLO in events and isinstance(events[-1], Frames))
+    after = page.events[page.events.index(HELLO) :]
+    assert [event.start for event in after if isinstance(event, Frames)] == [7 * 768]
+    link.close()
+    page.end(theirs)
+
+
 def test_both_ends_notice_that_the_other_has_gone() -> None:
     link = PageLink()
     with attached(link) as page:
-        link.detach()
+        link.close()
         assert page.closed.wait(20)
+        assert page.feed.hung_up
         with pytest.raises(GenrescopeError, match="engine has gone"):
             page.feed.submit(SetHalfLife(1.0))
+        page.feed.alive()  # told to nobody: that is no trouble
 
 
 def test_the_engine_goes_on_when_its_page_has_died() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 import signal
 import socket
@@ -11,10 +13,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
 
 import pytest
+from daemons import wait_until
 from fake_engine import CARD, CHANNEL
 
+from dashboard import page_process
 from dashboard.page_process import PageProcess
 from models.errors import ConfigError, GenrescopeError
 from stream.events import Hello
@@ -85,7 +90,7 @@ def test_it_answers_survives_ctrl_c_comes_back_when_killed_and_stops(
 def test_it_ends_when_its_engine_hangs_up(page: PageProcess) -> None:
     page.wait_ready(60)
     pid = page.pid
-    page._link.detach()
+    page._link.close()
     deadline = time.monotonic() + 30
     while page.pid == pid:
         assert time.monotonic() < deadline, "the page outlived its link"
@@ -101,9 +106,8 @@ def test_a_taken_port_is_named_with_what_to_do() -> None:
         page.stop()
 
 
-@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("192.0.2.1", 0)])
-def test_an_impossible_address_is_refused(host: str, port: int) -> None:
-    page = PageProcess(PageLink(), on_command=print, host=host, port=port)
+def test_an_impossible_port_is_refused() -> None:
+    page = PageProcess(PageLink(), on_command=print, port=70_000)
     with pytest.raises(ConfigError, match="cannot serve the page on"):
         page.start()
 
@@ -114,7 +118,59 @@ def test_waiting_for_a_page_that_does_not_come_has_an_end() -> None:
         page.wait_ready(0.05)
 
 
-def test_the_address_names_host_port_and_path() -> None:
-    link = PageLink()
-    assert PageProcess(link, on_command=print, port=8600).url == "http://127.0.0.1:8600"
-    assert PageProcess(link, on_command=print, host="::1", base_path="/a/b/").url == "http://[::1]:8501/a/b"
+def test_a_page_that_hangs_is_ended_and_started_again(page: PageProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = page.wait_ready(60)
+    monkeypatch.setattr(page_process, "HUNG_S", 8.0)
+    first = page.pid
+    assert first is not None
+    os.kill(first, signal.SIGSTOP)
+    wait_until(lambda: page.pid != first, "a second page", 60)
+    assert not alive(first)
+    assert page.wait_ready(60) == url
+    assert answers(url)
+
+
+def test_a_machine_that_cannot_start_a_process_is_tried_again(
+    page: PageProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    page.wait_ready(60)
+    first = page.pid
+    assert first is not None
+    start = SpawnProcess.start
+    refused = []
+
+    def refuse_once(process: SpawnProcess) -> None:
+        if not refused:
+            refused.append(process)
+            raise OSError(errno.EMFILE, "Too many open files")
+        start(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse_once)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: page.pid != first, "a second page", 60)
+    assert answers(page.wait_ready(60))
+    assert "could not be started ([Errno 24] Too many open files)" in caplog.text
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 1.0, 2.0])
+def test_it_may_be_stopped_while_it_starts(capfd: pytest.CaptureFixture[str], after_s: float) -> None:
+    page = PageProcess(PageLink(), on_command=print, port=0)
+    page.start()
+    time.sleep(after_s)
+    page.stop()
+    assert page.pid is None or not alive(page.pid)
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_an_engine_that_has_gone_before_the_page_answers_is_no_error() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        child = multiprocessing.get_context("spawn").Process(
+            target=page_process._run_page, args=(theirs, listener), kwargs={"port": listener.getsockname()[1]}
+        )
+        child.start()
+        theirs.close()
+        child.join(60)
+    assert child.exitcode == 0

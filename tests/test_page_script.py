@@ -59,7 +59,7 @@ def test_the_page_shows_settings_history_and_model(engine: Engine) -> None:
         Verdict(CHANNEL, 0, now - ago, VerdictState.DECIDED, "jazz", 0.8, now - 9, LABELS, None, None, 1.0, 0)
         for ago in (9, 6, 3, 0)
     ]
-    engine.board.apply([HELLO, Settings("mic", 5.0, CHOICES), *verdicts])
+    engine.board.apply(HELLO, Settings("mic", 5.0, CHOICES), *verdicts)
     script = show()
     assert script.selectbox(key="source").value == "mic"
     assert script.select_slider(key="half_life").value == 5.0
@@ -71,21 +71,21 @@ def test_the_page_shows_settings_history_and_model(engine: Engine) -> None:
 
 
 def test_moving_a_control_tells_the_engine_and_stays_until_it_answers(engine: Engine) -> None:
-    engine.board.apply([HELLO])
+    engine.board.apply(HELLO)
     script = show()
     script.select_slider(key="half_life").set_value(5.0).run()
     script.selectbox(key="source").select("mic").run()
     assert engine.commands == [SetHalfLife(5.0), SetSource("mic")]
     # The engine has not answered yet: the control must not jump back.
     assert script.run().select_slider(key="half_life").value == 5.0
-    engine.board.apply([Settings("mic", 5.0, CHOICES)])
+    engine.board.apply(Settings("mic", 5.0, CHOICES))
     assert script.run().selectbox(key="source").value == "mic"
 
 
 def test_a_control_follows_another_viewers_change(engine: Engine) -> None:
-    engine.board.apply([HELLO])
+    engine.board.apply(HELLO)
     script = show()
-    engine.board.apply([Settings("song.mp3", 7.25, CHOICES)])
+    engine.board.apply(Settings("song.mp3", 7.25, CHOICES))
     script.run()
     assert not script.exception
     assert script.select_slider(key="half_life").value == 7.25
@@ -94,7 +94,7 @@ def test_a_control_follows_another_viewers_change(engine: Engine) -> None:
 
 
 def test_a_command_that_cannot_be_sent_is_said(engine: Engine) -> None:
-    engine.board.apply([HELLO])
+    engine.board.apply(HELLO)
     script = show()
     engine.gone = True
     script.select_slider(key="half_life").set_value(5.0).run()
