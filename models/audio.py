@@ -6,6 +6,7 @@ Both training and live audio come through here, so that a model hears the same r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -27,8 +28,12 @@ class Readable(Protocol):
         ...
 
 
+_NOTHING_ELSE = {"protocol_whitelist": "none"}
+"""What a file says cannot make the decoder open others: playlists are recognised by their content."""
+
+
 class Decoder:
-    """The first audio stream of a file, decoded piece by piece.
+    """The first audio stream of a path, an open file or (a ``str``) an address, decoded piece by piece.
 
     ``sample_rate_hz`` and ``channels`` are the file's own. ``skipped_packets`` counts damaged packets passed over,
     ``skipped_frames`` the frames of audio that were in them, as far as the file tells. ``options`` are FFmpeg's;
@@ -49,27 +54,32 @@ class Decoder:
         self.name = name or str(file)
         self.skipped_packets = 0
         self.skipped_frames = 0
-        if isinstance(file, Path):
-            check_readable(file)
-            file = str(file)
-        try:
-            # Tags in the wild are often Latin-1: a title that is not UTF-8 must not stop the music.
-            self._container = av.open(
-                file, mode="r", metadata_errors="replace", options=options or {}, timeout=timeout_s
-            )
-        except (av.error.FFmpegError, OSError) as error:
-            raise AudioError(f"{self.name}: expected an audio file, could not decode it ({_words(error)})") from error
-        if not self._container.streams.audio:
-            self._container.close()
-            raise AudioError(f"{self.name}: expected audio, the file has no audio stream")
-        self._stream = self._container.streams.audio[0]
-        self.sample_rate_hz: int = self._stream.rate or 0
-        self.channels: int = self._stream.channels
-        if self.sample_rate_hz <= 0 or self.channels <= 0:
-            self.close()
-            raise AudioError(f"{self.name}: expected audio, its rate or channel count is not known")
-        duration = self._container.duration
-        self.duration_s: float | None = duration / av.time_base if duration else None
+        options = dict(options or {})
+        if not isinstance(file, str):
+            options |= _NOTHING_ELSE
+        with ExitStack() as opened:
+            if isinstance(file, Path):
+                check_readable(file)
+                # FFmpeg is not given the path, because it takes "2001: A Space Odyssey.mp3" for an address.
+                file = opened.enter_context(file.open("rb", buffering=0))
+            try:
+                # Tags in the wild are often Latin-1: a title that is not UTF-8 must not stop the music.
+                container = av.open(file, mode="r", metadata_errors="replace", options=options, timeout=timeout_s)
+            except (av.error.FFmpegError, OSError) as error:
+                raise AudioError(
+                    f"{self.name}: expected an audio file, could not decode it ({_words(error)})"
+                ) from error
+            self._container = opened.enter_context(container)
+            if not container.streams.audio:
+                raise AudioError(f"{self.name}: expected audio, the file has no audio stream")
+            self._stream = container.streams.audio[0]
+            self.sample_rate_hz: int = self._stream.rate or 0
+            self.channels: int = self._stream.channels
+            if self.sample_rate_hz <= 0 or self.channels <= 0:
+                raise AudioError(f"{self.name}: expected audio, its rate or channel count is not known")
+            duration = container.duration
+            self.duration_s: float | None = duration / av.time_base if duration else None
+            self._opened = opened.pop_all()
 
     def __iter__(self) -> Iterator[FloatArray]:
         """Yield samples (frames, channels), float32 in [-1, 1], at the file's own rate.
@@ -108,7 +118,7 @@ class Decoder:
         while True:
             try:
                 packet = next(packets, None)
-            except av.error.FFmpegError as error:
+            except (av.error.FFmpegError, OSError) as error:
                 raise AudioError(f"{self.name}: cannot be read further ({_words(error)})") from error
             if packet is None:
                 return
@@ -122,7 +132,7 @@ class Decoder:
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
-        self._container.close()
+        self._opened.close()
 
     def __enter__(self) -> Decoder:
         return self

@@ -27,8 +27,8 @@ MAX_PLAYLISTS = 3
 _ENOUGH_BYTES = 4_096
 """Audio is recognised by this much of it; a stream that closed sooner is no proof of a wrong address."""
 
-# What a station sends may name other files or addresses; it cannot make the decoder open them.
-_STREAM_OPTIONS = {"protocol_whitelist": "none", "probesize": "262144", "analyzeduration": "2000000"}
+_STREAM_OPTIONS = {"probesize": "262144", "analyzeduration": "2000000"}
+# An HLS playlist names other addresses; it cannot make the decoder open files.
 _HLS_OPTIONS = {"protocol_whitelist": "http,https,tcp,tls,crypto", "user_agent": REQUEST_HEADERS["User-Agent"]}
 
 

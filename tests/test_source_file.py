@@ -111,6 +111,31 @@ def test_what_is_not_audio_is_a_wrong_address(tmp_path: Path, content: bytes | N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["2001: A Space Odyssey.wav", "concat:a.wav", "http:a.wav", "%03d #1?.wav"])
+def test_a_name_is_never_taken_for_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    samples = noise(0.2)
+    write_audio(tmp_path / "a.wav", samples).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(samples_of(Path(name)), samples)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile other.aac\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\nother.aac\n#EXT-X-ENDLIST\n",
+    ],
+    ids=["ffconcat", "HLS"],
+)
+@pytest.mark.parametrize("name", ["song.mp3", "song.m3u8"])
+def test_a_file_cannot_open_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str) -> None:
+    write_audio(tmp_path / "other.aac", tone(2.0))
+    (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceAddressError, match="expected"):
+        AudioFile(name).open()
+
+
 def test_a_folder_is_a_wrong_address(tmp_path: Path) -> None:
     with pytest.raises(SourceAddressError, match="this is a folder"):
         AudioFile(tmp_path).open()
