@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from models.spec import ModelCard
 from stream.events import SourceChoice, VerdictState
+from stream.vote import MIN_HOLD_S, step_delay_s
 
 HALF_LIVES_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
 """The steps of the half-life control, in seconds."""
@@ -74,22 +77,14 @@ def shown_label(label: str) -> str:
     return label.replace("_", " ")
 
 
-def change_delay_s(half_life_s: float, enter: float) -> float:
-    """Seconds until a vote that was all for something else passes ``enter``, if every new window is certain.
-
-    The smoothed probability after ``t`` seconds is ``1 - 2 ** (-t / half_life)``.
-    """
-    return half_life_s * math.log2(1.0 / (1.0 - enter)) if enter < 1.0 else math.inf
-
-
 def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
     """What the half-life costs, for a person who is about to change it."""
-    delay_s = change_delay_s(half_life_s, enter)
-    if math.isinf(delay_s):
+    if enter >= 1.0:
         return "This model never decides: its threshold is 100 %."
     return (
-        f"Smoothing adds {seconds(delay_s)} to a change of music (from 0 to {percent(enter)}, if the model is certain "
-        f"at once), on top of the {seconds(window_s)} window that has to fill with the new sound."
+        f"Smoothing adds {seconds(step_delay_s(half_life_s, enter))} to a change of music (from 0 to {percent(enter)}, "
+        f"if the model is certain at once), on top of the {seconds(window_s)} window that has to fill with the new "
+        f"sound. A label once given stays for at least {seconds(MIN_HOLD_S)}."
     )
 
 
@@ -99,9 +94,21 @@ def half_life_steps(current_s: float) -> list[float]:
 
 
 def source_names(choices: Sequence[SourceChoice], current: str) -> dict[str, str]:
-    """What to show for each address that may be chosen, the present one included."""
+    """What to show for each address that may be chosen, the present one included; no two names are the same."""
     names = {choice.address: choice.name for choice in choices}
-    return names if current in names else {current: current, **names}
+    names = names if current in names else {current: current, **names}
+    shared = {name for name, uses in Counter(names.values()).items() if uses > 1}
+    told = {address: f"{name} ({_place(address)})" if name in shared else name for address, name in names.items()}
+    uses: Counter[str] = Counter()
+    for address, name in told.items():
+        uses[name] += 1
+        told[address] = name if uses[name] == 1 else f"{name} #{uses[name]}"
+    return told
+
+
+def _place(address: str) -> str:
+    """Where a source is: the host of a station, the folder of a file."""
+    return urlsplit(address).hostname or Path(address).resolve().parent.name
 
 
 @dataclass(frozen=True, slots=True)

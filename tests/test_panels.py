@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import count
 
+import numpy as np
 import pytest
 from fake_engine import CARD
 from hypothesis import given
@@ -14,6 +17,7 @@ from dashboard.panels import Moment, Wish
 from dashboard.theme import LABEL_COLOURS, THEME
 from models.frontend import band_centres_hz
 from stream.events import SourceChoice, VerdictState
+from stream.vote import FloatArray, RunningVote
 
 DECIDED, SILENCE, UNSURE, WARMING = (
     VerdictState.DECIDED,
@@ -23,20 +27,30 @@ DECIDED, SILENCE, UNSURE, WARMING = (
 )
 
 
-@given(half_life_s=st.floats(0.1, 60), enter=st.floats(0.05, 0.95), hop_s=st.floats(0.01, 0.05))
-def test_the_stated_delay_is_that_of_the_vote(half_life_s: float, enter: float, hop_s: float) -> None:
-    keep = 2 ** (-hop_s / half_life_s)
-    vote, elapsed = 0.0, 0.0
-    while vote < enter - 1e-9:
-        vote = keep * vote + (1 - keep)
-        elapsed += hop_s
-    assert abs(elapsed - panels.change_delay_s(half_life_s, enter)) <= hop_s + 1e-6
+@pytest.mark.parametrize("half_life_s", panels.HALF_LIVES_S)
+def test_the_stated_delay_and_hold_are_those_of_the_vote(half_life_s: float) -> None:
+    said = panels.delay_sentence(half_life_s=half_life_s, enter=CARD.head.enter, window_s=2.8)
+    adds, holds = (
+        float(number) for number in re.findall(r"(?:adds|at least) ([\d.]+)\N{NO-BREAK SPACE}s", said, re.UNICODE)
+    )
+    one, other, hop_s = np.eye(len(CARD.head.labels), dtype=np.float32)[0], np.eye(10, dtype=np.float32)[1], 0.05
+    vote = RunningVote(CARD.head, half_life_s=half_life_s)
+
+    def until_another_label(probabilities: FloatArray) -> float:
+        """Seconds of ``probabilities`` until they have their label."""
+        for hop in count(1):
+            if vote.update(probabilities, elapsed_s=hop_s).label == probabilities.argmax():
+                return hop * hop_s
+        raise AssertionError
+
+    for _ in range(2000):  # long enough for the vote to be all for one
+        vote.update(one, elapsed_s=hop_s)
+    assert until_another_label(other) == pytest.approx(adds, abs=hop_s + 0.06)
+    vote.half_life_s = 0.01  # from here on only the hold is in the way
+    assert until_another_label(one) == pytest.approx(holds, abs=hop_s + 0.06)
 
 
-def test_the_delay_is_one_half_life_at_one_half_and_endless_at_certainty() -> None:
-    assert panels.change_delay_s(2.0, 0.5) == 2.0
-    assert math.isinf(panels.change_delay_s(2.0, 1.0))
-    assert "2.0\N{NO-BREAK SPACE}s" in panels.delay_sentence(half_life_s=2.0, enter=0.5, window_s=2.8)
+def test_a_model_that_never_decides_is_said_to() -> None:
     assert "never" in panels.delay_sentence(half_life_s=2.0, enter=1.0, window_s=2.8)
 
 
@@ -132,6 +146,23 @@ def test_the_present_values_are_always_among_the_choices() -> None:
     choices = [SourceChoice("mic", "Microphone"), SourceChoice("demo", "Demo")]
     assert panels.source_names(choices, "mic") == {"mic": "Microphone", "demo": "Demo"}
     assert panels.source_names(choices, "song.mp3") == {"song.mp3": "song.mp3", "mic": "Microphone", "demo": "Demo"}
+    assert panels.source_names([], "song.mp3") == {"song.mp3": "song.mp3"}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "names"),
+    [
+        (["/a/live/one.mp3", "/a/studio/one.mp3", "/a/two.mp3"], ["same (live)", "same (studio)", "two"]),
+        (["http://a.example/x", "http://u:secret@b.example:8000/x"], ["same (a.example)", "same (b.example)"]),
+        (["/a/live/one.mp3", "/b/live/one.mp3"], ["same (live)", "same (live) #2"]),
+    ],
+)
+def test_sources_of_one_name_can_be_told_apart(addresses: list[str], names: list[str]) -> None:
+    choices = [SourceChoice(address, "two" if "two" in address else "same") for address in addresses]
+    assert list(panels.source_names(choices, addresses[0]).values()) == names
+
+
+def test_the_present_half_life_is_among_the_steps() -> None:
     assert panels.half_life_steps(7.25) == sorted({*panels.HALF_LIVES_S, 7.25})
     assert panels.half_life_steps(2.0) == sorted(panels.HALF_LIVES_S)
 
