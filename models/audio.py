@@ -5,6 +5,7 @@ Both training and live audio come through here, so that a model hears the same r
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -197,15 +198,22 @@ def check_readable(path: Path) -> None:
     """Say in plain words what is wrong with a path, before a decoder says it in its own.
 
     Raises:
-        AudioError: missing, a folder, empty, or not allowed to be read.
+        AudioError: missing, a folder, a pipe or device, empty, or not allowed to be read.
     """
-    if not path.exists():
-        raise AudioError(f"{path}: no such file")
-    if path.is_dir():
-        raise AudioError(f"{path}: expected an audio file, this is a folder")
     try:
+        # Looked at before it is opened: what is read from a pipe is gone, and opening one may wait for ever.
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioError(f"{path}: expected an audio file, this is a folder")
+        if not stat.S_ISREG(mode):
+            what = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+            raise AudioError(
+                f"{path}: expected a regular file, this is {what}: use - for raw samples on standard input"
+            )
         with path.open("rb") as file:
             empty = not file.read(1)
+    except (FileNotFoundError, ValueError) as error:  # ValueError: there is a NUL in it
+        raise AudioError(f"{path}: no such file") from error
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
     if empty:

@@ -141,6 +141,22 @@ def test_a_folder_is_a_wrong_address(tmp_path: Path) -> None:
         AudioFile(tmp_path).open()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a path")
+def test_a_pipe_is_a_wrong_address_and_keeps_what_it_carries(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(SourceAddressError, match="expected a regular file, this is a pipe: use - for raw samples"):
+        AudioFile(path).open()  # nobody writes to it: who opened it would wait for ever
+    pipe = os.open(path, os.O_RDWR)
+    os.write(pipe, b"RIFF")
+    with pytest.raises(SourceAddressError, match="this is a pipe"):
+        AudioFile(path).open()
+    assert os.read(pipe, 8) == b"RIFF"
+    os.close(pipe)
+    with pytest.raises(SourceAddressError, match="this is a device"):
+        AudioFile("/dev/zero").open()
+
+
 def test_a_silent_film_is_a_wrong_address(tmp_path: Path) -> None:
     screen, frame = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff", b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
     path = tmp_path / "film.gif"
