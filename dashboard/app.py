@@ -79,11 +79,11 @@ def controls_and_history(page: Page) -> None:
     with left:
         st.markdown("###### What it heard")
         if rows:
-            st.table(rows)
+            st.html(panels.table((row.values() for row in rows), head=rows[0]))
         else:
             st.caption("Nothing yet.")
-    with right, st.expander(f"The model: {hello.card.name}"):
-        st.table(panels.card_rows(hello.card))
+    with right, st.expander("The model"):
+        st.html(panels.table(panels.card_facts(hello.card).items()))
 
 
 st.set_page_config(page_title="genrescope", page_icon=Path(__file__).parent / "component" / "icon.svg", layout="wide")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -178,6 +179,18 @@ def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[d
     ]
 
 
+def table(rows: Iterable[Iterable[str]], *, head: Iterable[str] = ()) -> str:
+    """An HTML table; whatever its cells say is shown letter by letter.
+
+    Streamlit's own table would take it for Markdown, and a model's description could make the page fetch an image.
+    """
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return f'<table class="rows">{line("th", head)}{"".join(line("td", row) for row in rows)}</table>'
+
+
 def percent(probability: float) -> str:
     """A probability for people: ``82 %``."""
     return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
@@ -191,8 +204,8 @@ def seconds(value: float) -> str:
     return f"{whole}\N{NO-BREAK SPACE}s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
-def card_rows(card: ModelCard) -> list[dict[str, str]]:
-    """The model card as rows of a table: what it is, where it comes from, how good it is."""
+def card_facts(card: ModelCard) -> dict[str, str]:
+    """The model card by name of the fact: what it is, where it comes from, how good it is."""
     features, window = card.features, card.window
     facts = {
         "Model": card.name,
@@ -207,4 +220,4 @@ def card_rows(card: ModelCard) -> list[dict[str, str]]:
         **{name.replace("_", " "): f"{value:.3f}" for name, value in card.metrics.items()},
         "Licence": card.provenance.licence,
     }
-    return [{"": name, "Model card": value} for name, value in facts.items() if value]
+    return {name: value for name, value in facts.items() if value}

@@ -50,7 +50,15 @@ PAGE_CSS = """
 [data-testid="stMainBlockContainer"] { padding: 1rem clamp(0.75rem, 2vw, 2rem) 2rem; max-width: 120rem; }
 [data-testid="stHeader"] { height: 0; min-height: 0; background: transparent; }
 [data-testid="stDialog"] { display: none; }
+.rows { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.rows :is(td, th) {
+  padding: 0.35rem 0.75rem 0.35rem 0; border: 0 solid color-mix(in srgb, currentColor 15%, transparent);
+  border-bottom-width: 1px; text-align: left; vertical-align: top; overflow-wrap: anywhere;
+}
+.rows th { font-size: 0.875em; font-weight: 400; opacity: 0.7; }
+.rows td:first-child { white-space: nowrap; }
 </style>
 """
 """Takes back the room that Streamlit keeps for a toolbar which this page does not show, and hides its dialog about a
-lost connection, which would cover the page: the live part says the same, and that it is trying again."""
+lost connection, which would cover the page: the live part says the same, and that it is trying again. ``rows`` are the
+tables of ``panels.table``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from itertools import count
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -168,11 +169,19 @@ def test_the_present_half_life_is_among_the_steps() -> None:
 
 
 def test_the_model_card_tells_figures_and_licence() -> None:
-    told = {row[""]: row["Model card"] for row in panels.card_rows(CARD)}
+    told = panels.card_facts(CARD)
     assert told["Licence"] == CARD.provenance.licence
     assert told["accuracy"] == "0.500"
     assert "pop rock" in told["Labels"]
     assert "40 mel bands" in told["Hears"]
+
+
+def test_a_table_says_what_it_is_given_and_nothing_of_it_is_markup() -> None:
+    foreign = "![x](http://evil.example/x.png) <img src=x onerror=alert(1)> **bold** & $x$"
+    shown = panels.table([[foreign, "2 s"]], head=["Heard", "For"])
+    assert shown.count("<") == len(["table", "tr", "th", "th", "tr", "td", "td"]) * 2
+    cells = ElementTree.fromstring(shown).findall("tr")[1]
+    assert [cell.text for cell in cells] == [foreign, "2 s"]
 
 
 def _luminance(colour: str) -> float:

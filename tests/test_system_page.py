@@ -200,7 +200,7 @@ def test_reruns_do_not_mount_it_again(show: Show, watch: Callable[..., Watched])
     for key in ("ArrowRight", "ArrowLeft"):
         window.get_by_role("slider").press(key)
         watched.drawn(3)
-    window.get_by_text("The model: genre10-fake").click()
+    window.get_by_text("The model", exact=True).click()
     window.get_by_text("Stands in for a real model").wait_for(timeout=OPEN_MS)
     watched.drawn(15)  # longer than the fragment's interval
     assert window.evaluate("window.__genrescope.mark") == "the same"
