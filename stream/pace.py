@@ -15,6 +15,10 @@ from stream.threaded_source import Run
 MAX_SPEED = math.inf
 """As fast as it can be scored."""
 
+NEAR_REAL_TIME = 1.001
+"""For audio that others send at the pace of their clock, some of it ahead: played a little faster than by ours, what
+has gathered grows less instead of more, whichever of the clocks is the faster."""
+
 BLOCK_S = 0.01
 """Length of one delivery on the clock."""
 
@@ -48,12 +52,16 @@ class Pace:
     """Tells when audio is due: the clock is the count of frames, at ``speed`` times real time, from the first one on.
 
     Whoever is late is served at once until caught up; who is later than ``max_lag_s`` (a laptop that slept) goes on
-    from now on instead, so that a backlog never comes as one burst.
+    from now on instead, so that a backlog never comes as one burst. Everything is due ``ahead_s`` seconds before it has
+    sounded: so much of it may come at once.
     """
 
-    def __init__(self, sample_rate_hz: int, *, speed: float = 1.0, max_lag_s: float = 1.0) -> None:
+    def __init__(
+        self, sample_rate_hz: int, *, speed: float = 1.0, max_lag_s: float = 1.0, ahead_s: float = 0.0
+    ) -> None:
         self._frames_per_s = sample_rate_hz * speed
         self._max_lag_s = max_lag_s
+        self._ahead_s = ahead_s
         self._start: float | None = None
         self._frames = 0
 
@@ -63,7 +71,7 @@ class Pace:
         if self._start is None:
             self._start = now
         self._frames += frames
-        due = self._start + self._frames / self._frames_per_s
+        due = self._start + self._frames / self._frames_per_s - self._ahead_s
         if now - due > self._max_lag_s or math.isinf(self._frames_per_s):
             self._start, self._frames, due = now, 0, now
         return due

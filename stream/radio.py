@@ -9,15 +9,11 @@ from http.client import HTTPException
 from models.audio import Decoder
 from models.errors import AudioError, SourceAddressError, SourceError
 from stream.icy import REQUEST_HEADERS, IcyStream
-from stream.pace import Pace
+from stream.pace import NEAR_REAL_TIME, Pace
 from stream.playlist import LONGEST_PLAYLIST, first_entry, is_hls, is_playlist
 from stream.source import Chunk
 from stream.threaded_source import Run, ThreadedSource
 from stream.web import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Answer, get, shown, words
-
-SPEED = 1.001
-"""Stations send some seconds at once and go on at the pace of their clock. Played a little faster than ours, what has
-gathered grows less instead of more, whichever of the clocks is the faster."""
 
 MAX_LAG_S = 0.2
 """After the network was late by more than this, play on from there: nothing is gained by catching up."""
@@ -50,7 +46,7 @@ class Radio(ThreadedSource):
                 self.name = stream.name
             with self._decoder(answer, stream) as decoder:
                 self.sample_rate_hz = decoder.sample_rate_hz
-                pace = Pace(decoder.sample_rate_hz, speed=SPEED, max_lag_s=MAX_LAG_S)
+                pace = Pace(decoder.sample_rate_hz, speed=NEAR_REAL_TIME, max_lag_s=MAX_LAG_S)
                 try:
                     for samples in decoder:
                         due = pace.due(len(samples))

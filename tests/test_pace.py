@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ConfigError
-from stream.pace import MAX_SPEED, Pace, block_frames, blocks_of, parse_speed
+from stream.pace import MAX_SPEED, NEAR_REAL_TIME, Pace, block_frames, blocks_of, parse_speed
 
 
 class Clock:
@@ -48,6 +48,18 @@ def test_who_is_very_late_goes_on_from_now(clock: Clock) -> None:
     clock.now += 3_600.0
     assert pace.due(100) == clock.now
     assert pace.due(100) == pytest.approx(clock.now + 0.1)
+
+
+def test_who_comes_by_the_clock_in_large_pieces_is_never_held_back(clock: Clock) -> None:
+    pace = Pace(1_000, speed=NEAR_REAL_TIME, ahead_s=0.5)
+    for piece in range(10_000):
+        clock.now = 100.0 + 0.4 * piece + 0.1 * (piece % 2)
+        assert pace.due(400) <= clock.now
+
+
+def test_who_comes_faster_is_ahead_by_so_much_and_no_more(clock: Clock) -> None:
+    pace = Pace(1_000, speed=NEAR_REAL_TIME, ahead_s=0.5)
+    assert [pace.due(1_000) for _ in range(3)] == pytest.approx([100.5, 101.5, 102.5], abs=0.01)
 
 
 def test_at_most_speed_everything_is_due_now(clock: Clock) -> None:

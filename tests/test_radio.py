@@ -16,8 +16,8 @@ from audio_files import tone, write_audio
 from station_server import StationServer, body, status, stream, with_titles
 
 from models.errors import SourceAddressError, SourceError
-from stream import radio as radio_module
 from stream import web
+from stream.pace import NEAR_REAL_TIME
 from stream.radio import Radio
 
 MP3 = "audio/mpeg"
@@ -276,7 +276,7 @@ def test_what_was_sent_at_once_is_heard_by_the_clock(station: StationServer, mp3
     samples = sum(map(len, heard(radio, 1.0)))
     elapsed = time.monotonic() - begun
     radio.close()
-    assert samples <= (elapsed * radio_module.SPEED + 0.2) * 44_100
+    assert samples <= (elapsed * NEAR_REAL_TIME + 0.2) * 44_100
 
 
 def test_an_address_that_worked_is_not_called_wrong_later(station: StationServer, mp3: bytes) -> None:
