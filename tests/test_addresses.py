@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from audio_files import tone, write_audio
 
@@ -18,7 +19,7 @@ from stream.microphone import Microphone
 from stream.pace import MAX_SPEED
 from stream.radio import Radio
 from stream.source import Source
-from stream.standard_input import StandardInput
+from stream.standard_input import Pipe, StandardInput
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_check_looks_a_microphone_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_check_of_standard_input_takes_nothing_from_it() -> None:
     reading, writing = os.pipe()
-    source = StandardInput(sample_rate_hz=44_100, channels=1, fd=reading)
+    source = StandardInput(sample_rate_hz=44_100, channels=1, pipe=Pipe(reading))
     check_source(source)  # nothing there yet
     os.write(writing, b"\x01\0\x02")
     check_source(source)
@@ -134,11 +135,19 @@ def test_a_check_of_standard_input_takes_nothing_from_it() -> None:
     assert heard == [1.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"RIFF\0\0\0\0WAVE", "carries a WAV file"), (b"", "it was empty")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"RIFF\0\0\0\0WAVE", "carries a WAV file"),
+        (b"", "it was empty"),
+        (np.random.default_rng(0).bytes(4_096), "expected f32le samples within"),
+    ],
+    ids=["file", "empty", "random"],
+)
 def test_a_check_finds_what_is_wrong_with_standard_input(content: bytes, words: str) -> None:
     reading, writing = os.pipe()
     os.write(writing, content)
     os.close(writing)
     with pytest.raises(SourceAddressError, match=words):
-        check_source(StandardInput(sample_rate_hz=44_100, channels=1, fd=reading))
+        check_source(StandardInput(sample_rate_hz=44_100, channels=1, sample_format="f32le", pipe=Pipe(reading)))
     os.close(reading)

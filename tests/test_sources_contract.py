@@ -23,7 +23,7 @@ from stream.microphone import Microphone
 from stream.pace import MAX_SPEED
 from stream.radio import Radio
 from stream.source import Chunk, EndOfAudio, Source
-from stream.standard_input import StandardInput
+from stream.standard_input import Pipe, StandardInput
 from stream.threaded_source import Run, ThreadedSource
 
 Make = Callable[[], Source]
@@ -83,8 +83,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             station.replies["/live"] = stream(write_audio(path, tone(2.0)).read_bytes(), "audio/mpeg")
             yield lambda: Radio(station.url("/live"))
         elif request.param == "standard input":
-            descriptor = _pipe(stack)
-            yield lambda: StandardInput(sample_rate_hz=44_100, channels=2, fd=descriptor)
+            pipe = Pipe(_pipe(stack))
+            yield lambda: StandardInput(sample_rate_hz=44_100, channels=2, pipe=pipe)
         else:
             speed = MAX_SPEED if "most" in request.param else 1.0
             write_audio(path, tone(3.0))
