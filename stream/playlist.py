@@ -37,7 +37,10 @@ def first_entry(text: str, url: str) -> str | None:
         entry = _PLS_ENTRY.fullmatch(line)
         if entry is None and "=" in line and "://" not in line.split("=")[0]:
             continue  # another key of a .pls: Title1=, Length1=, NumberOfEntries=
-        address: str = urljoin(url, entry[1].strip() if entry else line)
-        if urlsplit(address).scheme in ("http", "https"):
-            return address
+        try:
+            address: str = urljoin(url, entry[1].strip() if entry else line)
+            if urlsplit(address).scheme in ("http", "https"):
+                return address
+        except ValueError:
+            continue  # malformed
     return None

@@ -82,7 +82,7 @@ def _follow(url: str, run: Run) -> tuple[Answer, bool]:
         with closing(answer.body):
             try:
                 text = answer.body.read(LONGEST_PLAYLIST).decode("utf-8", "replace")
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, ValueError) as error:  # as IcyStream reads
                 raise SourceError(f"{shown(answer.url)} broke off ({words(error)})") from error
         if is_hls(text):
             return answer, True

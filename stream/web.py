@@ -68,7 +68,7 @@ def get(url: str, run: Run, *, headers: dict[str, str]) -> Answer:
         response.close()
         answer = f"{response.status} {response.reason}".strip()
         if response.status in _REDIRECTS:
-            url = urljoin(url, response.headers.get("location", ""))
+            url = _joined(url, response.headers.get("location", ""))
             continue
         permanent = 400 <= response.status < 500 and response.status not in _PASSING
         raise (SourceAddressError if permanent else SourceError)(f"{shown(url)} answered {answer}")
@@ -96,11 +96,20 @@ def _checked(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  raises where it is not a number
+        url.encode()
+        (parts.hostname or "").encode("idna")  # raises where a label is empty or too long
     except ValueError as error:
         raise SourceAddressError(f"expected an http or https address, got {url!r} ({error})") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SourceAddressError(f"expected an http or https address, got {url!r}")
     return parts
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location  # malformed; the next request says so
 
 
 def _connection(parts: SplitResult) -> http.client.HTTPConnection:

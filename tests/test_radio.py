@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
@@ -113,6 +114,18 @@ def test_a_playlist_leads_to_its_first_http_entry(
     radio.close()
 
 
+def test_a_playlist_whose_connection_was_shut_may_pass(station: StationServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source may be closed, and with it the connection, at any moment."""
+    station.replies["/list.m3u"] = body(b"http://127.0.0.1/live", "audio/x-mpegurl")
+
+    def shut(*_: object) -> bytes:
+        raise ValueError("I/O operation on closed file.")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", shut)
+    with pytest.raises(SourceError, match="broke off"):
+        Radio(station.url("/list.m3u")).open()
+
+
 def test_an_hls_playlist_is_followed(station: StationServer, tmp_path: Path) -> None:
     segment = write_audio(tmp_path / "segment.aac", tone(2.0)).read_bytes()
     names = [f"/segment{number}.aac" for number in range(4)]
@@ -166,6 +179,11 @@ def test_a_servers_trouble_may_pass(station: StationServer, code: int) -> None:
         (body(b"# only a remark", "audio/x-mpegurl"), "expected a playlist with an http address"),
         (status(302, location="file:///etc/passwd"), "expected an http or https address, got 'file:"),
         (status(302, location="ftp://127.0.0.1/x"), "expected an http or https address"),
+        (status(302, location="http://a..b/x"), "expected an http or https address"),
+        (status(302, location=f"http://{'a' * 70}/"), "expected an http or https address"),
+        (status(302, location="http://[::1/"), "expected an http or https address"),
+        (body(b"http://[::1/", "audio/x-mpegurl"), "expected a playlist with an http address"),
+        (body(b"http://a..b/x", "audio/x-mpegurl"), "expected an http or https address"),
         (status(302, location="/live"), "more than 5 redirects"),
     ],
 )
@@ -191,7 +209,10 @@ def test_a_login_is_sent_and_never_shown(station: StationServer) -> None:
     assert station.requests[0][1]["Authorization"] == "Basic bWU6cyBlY3JldA=="
 
 
-@pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:x/", "http://[::1/"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http://127.0.0.1:x/", "http://[::1/", "http://a..b/x", f"http://{'a' * 70}.b/x", "http://a/\udcff"],
+)
 def test_a_malformed_address_is_a_wrong_address(url: str) -> None:
     with pytest.raises(SourceAddressError, match="expected an http or https address"):
         Radio(url).open()
