@@ -117,13 +117,13 @@ class ThreadedSource(ABC):
 
     def _await_first(self, run: Run, queue: _Queue) -> None:
         with self._changed:
-            ready = self._wait_for(lambda: queue.settled or run.stopped, self.open_timeout_s)
+            ready, interrupted = self._wait_for(lambda: queue.settled or run.stopped, self.open_timeout_s)
             if not queue.chunks and queue.end is not None and not isinstance(queue.end, EndOfAudio):
                 if self._worked_before and isinstance(queue.end, SourceAddressError):
                     # An address that has worked is not wrong: what is missing now (unplugged, restarting) may return.
                     raise SourceError(str(queue.end)) from queue.end
                 raise queue.end
-            if run.stopped:
+            if run.stopped or interrupted:
                 raise SourceError(f"{self.name}: closed while it was being opened")
             if not ready and self.needs_audio:
                 raise SourceError(f"{self.name}: no audio came within {self.open_timeout_s:g} s")
@@ -135,7 +135,8 @@ class ThreadedSource(ABC):
             run, queue = self._run, self._queue
             if run is None:
                 raise SourceError(f"{self.name}: read before it was opened")
-            if not self._wait_for(lambda: queue.settled or run.stopped, timeout_s):
+            ready, _ = self._wait_for(lambda: queue.settled or run.stopped, timeout_s)
+            if not ready:
                 return None
             if run.stopped:
                 raise SourceError(f"{self.name}: closed while it was being read")
@@ -169,13 +170,11 @@ class ThreadedSource(ABC):
             self._changed.notify_all()
         thread.join(JOIN_S)
 
-    def _wait_for(self, ready: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait, holding the condition; False after the time or an interruption, which is thereby answered."""
+    def _wait_for(self, ready: Callable[[], bool], timeout_s: float) -> tuple[bool, bool]:
+        """Wait, holding the condition: whether it is ready, or was interrupted first (which is thereby answered)."""
         self._changed.wait_for(lambda: ready() or self._interrupted, timeout_s)
-        if self._interrupted:
-            self._interrupted = False
-            return False
-        return ready()
+        interrupted, self._interrupted = self._interrupted, False
+        return ready() and not interrupted, interrupted
 
     def _work(self, run: Run, queue: _Queue) -> None:
         end: BaseException = EndOfAudio()

@@ -209,7 +209,7 @@ def test_an_interruption_ends_a_waiting_read_and_only_one() -> None:
 def test_an_interruption_ends_a_waiting_open() -> None:
     source = _Scripted(0, waits=True)
     threading.Timer(0.1, source.interrupt).start()
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError, match="closed while it was being opened"):
         source.open()
 
 
