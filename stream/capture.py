@@ -52,48 +52,50 @@ class Captured:
 class CaptureRing:
     """Between PortAudio's thread, which may not wait, and the sender: fixed memory, and it counts what it loses.
 
-    One thread calls ``write``, another ``take``. Each position is written by one of them only, and published last.
+    One thread calls ``write``, another ``take``. Each attribute is set by one of them only, and published last.
     """
 
     def __init__(self, frames: int, channels: int, sample_rate_hz: int) -> None:
         self._samples = np.zeros((frames, channels), dtype=np.float32)
         self._sample_rate_hz = sample_rate_hz
-        self._written = 0
+        self._written = (0, 0.0)  # position, and when the sample before it came
         self._taken = 0
-        self._written_at = 0.0
+        self._delivered_at = 0.0
         self._lost = 0
-        self._gaps: deque[tuple[int, int]] = deque()  # (position, frames lost before it); at most one per block held
+        # (position, when the sample before it came, frames lost between the two); at most one per block held
+        self._gaps: deque[tuple[int, float, int]] = deque()
         self.arrived = threading.Event()
 
     def write(self, samples: FloatArray, at: float, *, overflowed: bool) -> None:
         """Take in what the device delivered at monotonic time ``at``; drop it where the ring is full."""
         frames = len(samples)
-        if overflowed and self._written_at:
+        position, written_at = self._written
+        if overflowed and self._delivered_at:
             # PortAudio says that input was lost, not how much: what the clock says is missing, at least one frame.
-            self._lost += max(1, round((at - self._written_at) * self._sample_rate_hz) - frames)
-        if self._written + frames - self._taken > len(self._samples):
+            self._lost += max(1, round((at - self._delivered_at) * self._sample_rate_hz) - frames)
+        self._delivered_at = at
+        if position + frames - self._taken > len(self._samples):
             self._lost += frames
             return
-        start = self._written % len(self._samples)
+        start = position % len(self._samples)
         first = min(frames, len(self._samples) - start)
         self._samples[start : start + first] = samples[:first]
         self._samples[: frames - first] = samples[first:]
         if self._lost:
-            self._gaps.append((self._written, self._lost))
+            self._gaps.append((position, written_at, self._lost))
             self._lost = 0
-        self._written_at = at
-        self._written += frames
+        self._written = (position + frames, at)
         self.arrived.set()
 
     def take(self) -> Captured | None:
         """Everything up to the next gap, or None."""
         self.arrived.clear()
-        end, at = self._written, self._written_at
+        end, at = self._written
         if end == self._taken:
             return None
-        lost = self._gaps.popleft()[1] if self._gaps and self._gaps[0][0] == self._taken else 0
-        if self._gaps:
-            end = min(end, self._gaps[0][0])
+        lost = self._gaps.popleft()[2] if self._gaps and self._gaps[0][0] == self._taken else 0
+        if self._gaps and self._gaps[0][0] < end:
+            end, at, _ = self._gaps[0]
         frames = end - self._taken
         start = self._taken % len(self._samples)
         first = min(frames, len(self._samples) - start)

@@ -98,7 +98,10 @@ def numbered(first: int, count: int) -> np.ndarray:
 
 @given(st.lists(st.one_of(st.integers(1, 40), st.just(None)), max_size=60))
 def test_the_ring_gives_what_was_written_or_counts_it(steps: list[int | None]) -> None:
-    """None takes, a number writes so many samples; they are numbered, so that each chunk shows what precedes it."""
+    """None takes, a number writes so many samples; they are numbered, so that each chunk shows what precedes it.
+
+    The clock shows the number of the next sample.
+    """
     ring = CaptureRing(64, 1, 1_000)
     written = heard = 0
 
@@ -107,12 +110,13 @@ def test_the_ring_gives_what_was_written_or_counts_it(steps: list[int | None]) -
         while (captured := ring.take()) is not None:
             assert np.array_equal(captured.samples, numbered(heard + captured.lost, len(captured.samples)))
             heard += captured.lost + len(captured.samples)
+            assert captured.at == heard
 
     for count in [*steps, None, 1, None]:
         if count is None:
             take_all()
         else:
-            ring.write(numbered(written, count), 1.0, overflowed=False)
+            ring.write(numbered(written, count), float(written + count), overflowed=False)
             written += count
     assert heard == written
 
@@ -144,8 +148,21 @@ def test_an_overflow_is_as_long_as_the_clock_says(at: float, lost: int) -> None:
     first, second = ring.take(), ring.take()
     assert first is not None
     assert second is not None
-    assert (len(first.samples), first.lost) == (10, 0)
+    assert (len(first.samples), first.lost, first.at) == (10, 0, 1.0)
     assert (len(second.samples), second.lost, second.at) == (10, lost, at)
+
+
+def test_an_overflow_after_the_ring_was_full_is_counted_once() -> None:
+    ring = CaptureRing(100, 1, 1_000)
+    ring.write(numbered(0, 100), 1.0, overflowed=False)
+    for block in range(1, 6):  # dropped
+        ring.write(numbered(100 * block, 100), 1.0 + 0.1 * block, overflowed=False)
+    first = ring.take()
+    ring.write(numbered(700, 100), 1.7, overflowed=True)
+    second = ring.take()
+    assert first is not None
+    assert second is not None
+    assert (first.at, second.lost, second.at) == (1.0, 600, 1.7)
 
 
 def _opens_then_dies(_: str | None, connection: Connection) -> None:
@@ -197,9 +214,7 @@ def test_a_capture_process_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch)
     source.open()
     assert source.read(10.0) is not None
     assert source.read(0.1) is None
-    before = time.monotonic()
     source.close()
-    assert time.monotonic() - before < 5.0
     assert not [child for child in multiprocessing.active_children() if child.name == "capture"]
 
 
