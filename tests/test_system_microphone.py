@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,9 +79,10 @@ def test_a_stalled_server_gives_nothing_and_close_returns(pulse: PulseAudio) -> 
     microphone.open()
     pulse.pause()
     wait_until(lambda: microphone.read(1.0) is None, "silence of a stopped server")
-    before = time.monotonic()
-    microphone.close()
-    assert time.monotonic() - before < 2.0
+    closing = threading.Thread(target=microphone.close, daemon=True)
+    closing.start()
+    closing.join(30.0)
+    assert not closing.is_alive()
     pulse.resume()
     microphone.open()
     assert microphone.read(5.0) is not None
