@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import sys
@@ -9,7 +10,6 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -103,7 +103,7 @@ def live(
     except SourceError as error:
         # A station or a sound server may be late: the engine keeps trying, and the page says so.
         log.warning("%s: %s", opened.name, error)
-    choices = _choices(address, opened.name, offer or [])
+    choices = _choices(address, opened.name, offer or []) if page else []
     sinks: list[Sink] = []
     engine = Engine(
         loaded,
@@ -116,7 +116,7 @@ def live(
     )
     with ExitStack() as stack:
         if jsonl is not None:
-            sinks.append(_json_lines(jsonl, stack))
+            sinks.append(_json_lines(jsonl, engine, keep_all=not opened.live, stack=stack))
         elif not page:
             sinks.append(ChangesSink(sys.stdout))
         if page:
@@ -129,9 +129,8 @@ def live(
             engine.run(until_finished=not page)
         except BrokenPipeError:
             return  # the reader of our lines has gone: so do we, without a word
-    health = engine.channels[0].health()
-    if not page and health.state is HealthState.FAILED:
-        raise SourceError(health.reason)
+    if not page and engine.channels[0].health().state is HealthState.FAILED:
+        raise typer.Exit(2)  # why, the log has said
 
 
 def _default_address() -> str:
@@ -165,16 +164,17 @@ def _choices(address: str, name: str, offered: list[str]) -> list[SourceChoice]:
     return [SourceChoice(one, named) for one, named in choices.items()]
 
 
-def _json_lines(target: str, stack: ExitStack) -> Sink:
+def _json_lines(target: str, engine: Engine, *, keep_all: bool, stack: ExitStack) -> Sink:
     from models.errors import ConfigError
     from stream.sinks import JsonLinesSink
 
     try:
-        if target == "-":
-            return JsonLinesSink(stack.enter_context(open(1, "wb", buffering=0, closefd=False)))
-        return JsonLinesSink(stack.enter_context(Path(target).open("ab", buffering=0)))
+        file = io.FileIO(1, "wb", closefd=False) if target == "-" else stack.enter_context(io.FileIO(target, "ab"))
     except OSError as error:
         raise ConfigError(f"--jsonl {target}: cannot be written ({error.strerror})") from error
+    sink = JsonLinesSink(file, keep_all=keep_all, stopping=lambda: engine.stopping)
+    stack.callback(sink.close)
+    return sink
 
 
 def _serve(engine: Engine, port: int, stack: ExitStack) -> Sink:

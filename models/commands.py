@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from models.scorer_kind import ScorerKind
+from models.smoothing import DEFAULT_HALF_LIFE_S
 
 ModelOption = Annotated[
     Path | None,
@@ -18,14 +19,15 @@ ModelOption = Annotated[
 ScorerOption = Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network; auto takes ONNX Runtime.")]
 HopOption = Annotated[
     float | None,
-    typer.Option("--hop", metavar="SECONDS", help="Time between two verdicts.  [default: the model's, 0.35]"),
+    typer.Option("--hop", metavar="SECONDS", help="Time between two verdicts.  [default: the model's]"),
 ]
 HalfLifeOption = Annotated[
     float | None,
     typer.Option(
         "--half-life",
         metavar="SECONDS",
-        help="Memory of the running vote: shorter reacts sooner, longer flickers less.  [default: 2]",
+        help="Memory of the running vote: shorter reacts sooner, longer flickers less.  "
+        f"[default: {DEFAULT_HALF_LIFE_S:g}]",
     ),
 ]
 
@@ -36,6 +38,7 @@ def models(
     """List the models that ship, or show the cards of given MODEL files: labels, window, figures, licence."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from models.model_file import open_model
     from models.scorer import DEFAULT_MODEL, PRETRAINED
@@ -61,6 +64,6 @@ def models(
             "licence": card.provenance.licence,
         }
         for name, value in rows.items():
-            table.add_row(name, value)
+            table.add_row(name, Text(value))  # as text: brackets in a foreign file are no markup
         console.print(table)
         console.print()

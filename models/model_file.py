@@ -53,7 +53,10 @@ def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSe
     except _LOAD_ERRORS as error:
         reason = str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
         raise ModelFileError(f"model {path}: not a complete ONNX model ({reason})") from error
-    text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"model {path}: its metadata is damaged ({error.reason})") from error
     if text is None:
         raise ModelFileError(
             f"model {path}: an ONNX file without a genrescope card ({CARD_KEY!r} in its metadata); "
@@ -74,6 +77,8 @@ def _check_graph(path: Path, session: onnxruntime.InferenceSession, card: ModelC
     inputs = {node.name: node for node in session.get_inputs()}
     if set(inputs) != {INPUT_NAME}:
         refuse("the input", [INPUT_NAME], sorted(inputs))
+    if inputs[INPUT_NAME].type != "tensor(float)":
+        refuse("an input of type", "tensor(float)", inputs[INPUT_NAME].type)
     shape = inputs[INPUT_NAME].shape
     if tuple(shape[1:]) != card.input_shape or isinstance(shape[0], int):
         refuse("an input of shape", ("batch", *card.input_shape), tuple(shape))

@@ -172,10 +172,10 @@ class ModelCard(_Spec):
         """
         try:
             fields: Any = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelFileError(f"the model's card is not JSON: {error}") from error
         version = fields.get("format_version") if isinstance(fields, dict) else None
-        if not isinstance(version, int):
+        if not isinstance(version, int) or isinstance(version, bool):
             raise ModelFileError(
                 f"the model's card has no format_version; expected a whole number up to {FORMAT_VERSION}"
             )

@@ -20,6 +20,9 @@ from stream.vote import RunningVote
 from stream.windows import Look, Windows
 
 RING_SECONDS = 5.0
+CLOSE_S = 3.0
+"""How long the engine waits for sources to close."""
+
 _LATENCIES_KEPT = 256
 _CHOPPY_GAPS = 3
 _CHOPPY_WITHIN_S = 30.0
@@ -50,29 +53,30 @@ class Channel:
     ) -> None:
         self.name = name
         self.vote = RunningVote(card.head, half_life_s=half_life_s)
-        self.dropped = 0
         self._card = card
         self._spec = card.features
         self._frames_per_tick = frames_per_tick
         self._on_due = on_due
         self._front_end = FrontEnd(self._spec)
-        self._level = LevelMeter(self._spec.hop_samples, self._spec.seconds_per_frame)
         self._windows = Windows(card, hop_frames=hop_frames)
-        self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
-        self._gap_times: deque[float] = deque(maxlen=_CHOPPY_GAPS)
-        self._lost_before = 0
-        self._expected = 0
         self._listen(source, start=0)
 
     def _listen(self, source: Source, *, start: int) -> None:
+        """Begin with a source: nothing of another one is left but the settings and the sample count."""
         rate = self._spec.sample_rate_hz
         self.source = source
         self.ring = Ring(round(RING_SECONDS * rate), start=start, on_write=self._written)
         self._supervisor = Supervisor(source, self.ring, rate, name=self.name, on_change=self._wake)
         self._begun_at = time.time() - start / rate
+        self._level = LevelMeter(self._spec.hop_samples, self._spec.seconds_per_frame)
+        self.vote.reset()
+        self.dropped = self._gaps = self._lost_samples = 0
+        self._gap_times: deque[float] = deque(maxlen=_CHOPPY_GAPS)
+        self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
+        self._expected = start
         self._last_look: int | None = None
+        self._unvoted_s = 0.0  # how long the vote has been without news
         self._silent = False
-        self._latencies_ms.clear()
         self._verdict_since: tuple[VerdictState | None, str | None, float] = (None, None, 0.0)
         self._health_since = (HealthState.STARTING, time.time())
         self._begin(start)
@@ -90,16 +94,18 @@ class Channel:
         self._supervisor.start()
 
     def stop(self) -> None:
-        """Stop listening and close the source."""
+        """Have it stop listening; ``join`` waits until the source is closed."""
         self._supervisor.stop()
+
+    def join(self, deadline: float) -> None:
+        """Wait for the source to close, until ``time.monotonic()`` is ``deadline`` at most."""
+        self._supervisor.join(deadline)
 
     def listen_to(self, source: Source) -> None:
         """Listen to another source instead. The sample count goes on; the vote begins afresh."""
         self.stop()
-        self._lost_before += self.ring.lost
-        self._listen(source, start=self.ring.written)
-        self.ring.skip(1, "another source was chosen")
-        self.vote.reset()
+        self.join(time.monotonic() + CLOSE_S)
+        self._listen(source, start=self.ring.written + 1)
         self.start()
 
     @property
@@ -140,9 +146,10 @@ class Channel:
         return due, events
 
     def _gap(self, block: Block) -> Gap:
-        now = time.time()
-        gap = Gap(self.name, self._expected, block.start - self._expected, now, block.reason)
-        self._gap_times.append(now)
+        gap = Gap(self.name, self._expected, block.start - self._expected, time.time(), block.reason)
+        self._gaps += 1
+        self._lost_samples += gap.samples
+        self._gap_times.append(time.monotonic())
         self._begin(block.start)
         return gap
 
@@ -171,9 +178,7 @@ class Channel:
     def decide(self, due: DueLook, probabilities: FloatArray | None) -> Verdict:
         """The verdict on one look, from its probabilities (classes,); None where it was not scored."""
         look = due.look
-        elapsed_s = 0.0 if self._last_look is None else (look.end - self._last_look) / self._spec.sample_rate_hz
-        self._last_look = look.end
-        self._silent = look.silent  # by whole windows, so that a rest in the music is no silence
+        self._age(look)
         label: str | None = None
         confidence: float | None = None
         if probabilities is None:
@@ -182,7 +187,8 @@ class Channel:
             if look.silent:
                 state = VerdictState.SILENCE
         else:
-            standing = self.vote.update(probabilities, elapsed_s=elapsed_s)
+            standing = self.vote.update(probabilities, elapsed_s=self._unvoted_s)
+            self._unvoted_s = 0.0
             confidence = standing.confidence
             state = VerdictState.UNSURE
             if standing.label is not None:
@@ -207,6 +213,16 @@ class Channel:
             dropped=self.dropped,
         )
 
+    def _age(self, look: Look) -> None:
+        """Count the time since the last look as time that the vote must forget; silence does not count, gaps do."""
+        rate = self._spec.sample_rate_hz
+        if self._last_look is not None:
+            passed_s = (look.end - self._last_look) / rate
+            heard_s = min(passed_s, self._windows.hop_samples / rate)
+            self._unvoted_s += passed_s - heard_s if look.silent else passed_s
+        self._last_look = look.end
+        self._silent = look.silent  # by whole windows, so that a rest in the music is no silence
+
     def state_and_reason(self) -> tuple[HealthState, str]:
         """What the source is doing, and why, in one sentence."""
         condition = self._supervisor.condition
@@ -220,8 +236,10 @@ class Channel:
         now = time.time()
         if state is not self._health_since[0]:
             self._health_since = (state, now)
-        warnings = self._level.warnings if state in (HealthState.LIVE, HealthState.SILENT) else ()
-        if len(self._gap_times) == _CHOPPY_GAPS and now - self._gap_times[0] < _CHOPPY_WITHIN_S:
+        listening = state in (HealthState.LIVE, HealthState.SILENT)
+        warnings = self._level.warnings if listening else ()
+        gaps_at = self._gap_times
+        if listening and len(gaps_at) == _CHOPPY_GAPS and time.monotonic() - gaps_at[0] < _CHOPPY_WITHIN_S:
             warnings += (f"choppy: {_CHOPPY_GAPS} gaps within {_CHOPPY_WITHIN_S:.0f} s, the input loses samples",)
         latencies = list(self._latencies_ms)
         return Health(
@@ -234,11 +252,11 @@ class Channel:
             reason=reason,
             synthetic=self.source.synthetic,
             title=self.source.title,
-            level_dbfs=self._level.level_dbfs,
+            level_dbfs=self._level.level_dbfs if listening else None,
             warnings=warnings,
             reconnects=self._supervisor.reconnects,
-            gaps=self._supervisor.gaps,
-            lost_samples=self._lost_before + self.ring.lost,
+            gaps=self._gaps,
+            lost_samples=self._lost_samples,
             dropped=self.dropped,
             latency_p50_ms=float(np.percentile(latencies, 50)) if latencies else None,
             latency_p95_ms=float(np.percentile(latencies, 95)) if latencies else None,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.errors import AudioError
 from models.scorer import Scorer
 from models.smoothing import DEFAULT_HALF_LIFE_S
 from stream.engine import Engine
-from stream.events import Event, Health, HealthState, Verdict, VerdictState
+from stream.events import Event, HealthState, Verdict, VerdictState
 from stream.file import AudioFile
 from stream.level import FloatArray
 from stream.pace import MAX_SPEED
@@ -75,20 +76,34 @@ class Classification:
 
 
 class _Collector:
-    """Keeps the verdicts of one file, and stops the engine when the file turns out to be unreadable."""
+    """Sums the probabilities of one file, and keeps its runs of equal verdicts."""
 
-    def __init__(self) -> None:
-        self.verdicts: list[Verdict] = []
-        self.failure: str | None = None
-        self.engine: Engine | None = None
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._rate = sample_rate_hz
+        self._total: npt.NDArray[np.float64] | None = None
+        self._scored = 0
+        self.segments: list[Segment] = []
+
+    @property
+    def mean(self) -> FloatArray | None:
+        """Mean probabilities (classes,) of all windows that were scored; None if none was."""
+        return None if self._total is None else (self._total / self._scored).astype(np.float32)
 
     def publish(self, event: Event) -> None:
-        if isinstance(event, Verdict):
-            self.verdicts.append(event)
-        elif isinstance(event, Health) and event.state in (HealthState.FAILED, HealthState.RECONNECTING):
-            self.failure = event.reason
-            if self.engine is not None:
-                self.engine.stop()
+        if not isinstance(event, Verdict):
+            return
+        if event.raw is not None:
+            new = event.raw.astype(np.float64)
+            self._total = new if self._total is None else self._total + new
+            self._scored += 1
+        # A verdict holds from its sample until the next one's; the first also for what came before it.
+        at = event.sample / self._rate if self.segments else 0.0
+        if self.segments:
+            last = self.segments[-1]
+            if (last.label, last.state) == (event.label, event.state):
+                return
+            self.segments[-1] = replace(last, end=at)
+        self.segments.append(Segment(at, at, event.label, event.state))
 
 
 def classify(
@@ -103,39 +118,27 @@ def classify(
     Raises:
         AudioError: the file cannot be read, or is shorter than the model's window.
     """
-    collector = _Collector()
-    engine = Engine(
-        scorer, {"file": AudioFile(path, speed=MAX_SPEED)}, [collector], hop_s=hop_s, half_life_s=half_life_s
-    )
-    collector.engine = engine
-    engine.run()
-    if collector.failure is not None:
-        raise AudioError(collector.failure)
     card = scorer.card
     rate = card.features.sample_rate_hz
-    seconds = engine.channels[0].ring.written / rate
+    collector = _Collector(rate)
+    source = AudioFile(path, speed=MAX_SPEED)
+    engine = Engine(scorer, {"file": source}, [collector], hop_s=hop_s, half_life_s=half_life_s)
+    engine.run()
+    (channel,) = engine.channels
+    health = channel.health()
+    if health.state is HealthState.FAILED:
+        raise AudioError(health.reason)
+    seconds = channel.ring.written / rate
     if seconds < card.window_seconds:
         raise AudioError(
             f"{path}: expected at least the model's window of {card.window_seconds:.2f} seconds, "
             f"the file has {seconds:.2f}"
         )
-    raw = [verdict.raw for verdict in collector.verdicts if verdict.raw is not None]
+    *before, last = collector.segments
     return Classification(
         file=str(path),
         seconds=seconds,
         labels=card.head.labels,
-        probabilities=np.mean(raw, axis=0) if raw else None,
-        segments=_segments(collector.verdicts, rate, seconds),
+        probabilities=collector.mean,
+        segments=(*before, replace(last, end=seconds)),
     )
-
-
-def _segments(verdicts: list[Verdict], sample_rate_hz: int, seconds: float) -> tuple[Segment, ...]:
-    """Runs of equal verdicts; each holds from its sample until the next one's, the last until the end."""
-    segments: list[Segment] = []
-    for at, verdict in enumerate(verdicts):
-        start = 0.0 if at == 0 else verdict.sample / sample_rate_hz
-        end = verdicts[at + 1].sample / sample_rate_hz if at + 1 < len(verdicts) else seconds
-        if segments and (segments[-1].label, segments[-1].state) == (verdict.label, verdict.state):
-            start = segments.pop().start
-        segments.append(Segment(start, end, verdict.label, verdict.state))
-    return tuple(segments)

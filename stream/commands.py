@@ -75,6 +75,7 @@ def devices() -> None:
     """List the microphones and line inputs of this machine, by the names that ``live mic:NAME`` takes."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from stream.microphone import list_devices
 
@@ -85,7 +86,7 @@ def devices() -> None:
     table = Table("Name", "Rate (Hz)", "Channels", "Through", box=None, pad_edge=False)
     for device in found:
         name = f"{device.name} (default)" if device.is_default else device.name
-        table.add_row(name, f"{device.sample_rate_hz:g}", str(device.channels), device.host_api)
+        table.add_row(Text(name), f"{device.sample_rate_hz:g}", str(device.channels), device.host_api)
     Console(highlight=False).print(table)
     print(f"\nListen to one with: genrescope live 'mic:{found[0].name}'")
 

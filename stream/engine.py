@@ -15,8 +15,8 @@ from models.errors import ConfigError, GenrescopeError
 from models.scorer import Scorer
 from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import ModelCard
-from stream.channel import Channel, DueLook
-from stream.events import Command, Event, Health, Hello, SetHalfLife, SetSource, Settings, SourceChoice
+from stream.channel import CLOSE_S, Channel, DueLook
+from stream.events import Command, Event, HealthState, Hello, SetHalfLife, SetSource, Settings, SourceChoice
 from stream.level import FloatArray
 from stream.source import Source
 from stream.vote import checked_half_life
@@ -70,9 +70,9 @@ class Engine:
         self._choices = tuple(choices)
         self._open_source = open_source
         self._due = threading.Event()
-        self._stopping = threading.Event()
+        self.stopping = False
         self._commands: queue.Queue[Command] = queue.Queue(_COMMANDS_WAITING)
-        self._published: dict[str, Health] = {}
+        self._said: dict[str, tuple[float, tuple[HealthState, str]]] = {}
         self.channels = [
             Channel(
                 name,
@@ -109,16 +109,15 @@ class Engine:
         self._due.set()
 
     def stop(self) -> None:
-        """Make ``run`` return; from any thread."""
-        self._stopping.set()
-        self._due.set()
+        """Make ``run`` return soon; from any thread, and from a signal handler: it takes no lock."""
+        self.stopping = True
 
     def run(self, *, until_finished: bool = True) -> None:
         """Listen until ``stop``, or (``until_finished``) until every source has ended and has been heard."""
         for channel in self.channels:
             channel.start()
         try:
-            while not self._stopping.is_set():
+            while not self.stopping:
                 # Asked before the tick: what was written before the end is then heard by it.
                 finished = all(channel.finished for channel in self.channels)
                 self._due.clear()
@@ -129,6 +128,9 @@ class Engine:
         finally:
             for channel in self.channels:
                 channel.stop()
+            deadline = time.monotonic() + CLOSE_S
+            for channel in self.channels:
+                channel.join(deadline)
 
     def tick(self) -> None:
         """One round: commands, new audio, one batch, verdicts, health."""
@@ -168,18 +170,14 @@ class Engine:
             sink.publish(event)
 
     def _publish_health(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         for channel in self.channels:
-            last = self._published.get(channel.name)
-            if (
-                last is not None
-                and now - last.time < _HEALTH_EVERY_S
-                and (last.state, last.reason) == channel.state_and_reason()
-            ):
+            said = self._said.get(channel.name)
+            state_and_reason = channel.state_and_reason()
+            if said is not None and now - said[0] < _HEALTH_EVERY_S and said[1] == state_and_reason:
                 continue
-            health = channel.health()
-            self._published[channel.name] = health
-            self._publish(health)
+            self._said[channel.name] = (now, state_and_reason)
+            self._publish(channel.health())
 
     def _obey(self) -> None:
         while True:

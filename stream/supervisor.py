@@ -34,7 +34,7 @@ class Condition:
 
 
 class Supervisor:
-    """One thread around one source. ``condition``, ``reconnects`` and ``gaps`` may be read from any thread."""
+    """One thread around one source. ``condition`` and ``reconnects`` may be read from any thread."""
 
     def __init__(
         self, source: Source, ring: Ring, sample_rate_hz: int, *, name: str, on_change: Callable[[], None]
@@ -42,7 +42,6 @@ class Supervisor:
         self.source = source
         self.condition = Condition(HealthState.STARTING)
         self.reconnects = 0
-        self.gaps = 0
         self._ring = ring
         self._rate = sample_rate_hz
         self._on_change = on_change
@@ -56,13 +55,16 @@ class Supervisor:
         """Begin to open and read the source."""
         self._thread.start()
 
-    def stop(self, timeout_s: float = 3.0) -> None:
-        """Stop reading and close. A source that does not come back in time is left to its (daemon) thread."""
+    def stop(self) -> None:
+        """Have it stop reading and close; ``join`` waits for that."""
         self._stop.set()
         self.source.interrupt()
-        self._thread.join(timeout_s)
+
+    def join(self, deadline: float) -> None:
+        """Wait until it has closed, or until ``time.monotonic()`` is ``deadline``: then its daemon thread is left."""
+        self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._thread.is_alive():
-            log.warning("%s did not close within %g s; it is abandoned", self.source.name, timeout_s)
+            log.warning("%s did not close in time; it is abandoned", self.source.name)
 
     @property
     def finished(self) -> bool:
@@ -78,16 +80,19 @@ class Supervisor:
             except EndOfAudio:
                 self._finish(HealthState.ENDED, "the audio has been heard to its end")
                 return
-            except (SourceAddressError, AudioError) as error:
-                # Trying again soon will not help; but a file may be put right and a device plugged in.
-                self._enter(HealthState.FAILED, str(error))
-                delay_s = _LONGEST_DELAY_S
-            except SourceError as error:
-                if self.source.finite and self._heard_until is not None:
+            except (SourceError, AudioError) as error:
+                if self._stop.is_set():
+                    return  # being interrupted is no failure
+                if self.source.finite:
                     # To open it again would play its beginning again.
                     self._finish(HealthState.FAILED, str(error))
                     return
-                self._enter(HealthState.RECONNECTING, str(error))
+                if isinstance(error, SourceAddressError | AudioError):
+                    # Trying again soon will not help; but a device may be plugged in, a station come on the air.
+                    self._enter(HealthState.FAILED, str(error))
+                    delay_s = _LONGEST_DELAY_S
+                else:
+                    self._enter(HealthState.RECONNECTING, str(error))
             except Exception as error:
                 # A fault of ours (or of a library) in one source: it must be seen, and must not silence the others.
                 log.exception("%s: unexpected error", self.source.name)
@@ -105,41 +110,45 @@ class Supervisor:
     def _pump(self) -> None:
         source = self.source
         source.open()
-        resampler = Resampler(source.sample_rate_hz, self._rate)
+        self._resampler = Resampler(source.sample_rate_hz, self._rate)
         last_at = time.monotonic()
-        while not self._stop.is_set():
-            try:
+        try:
+            while not self._stop.is_set():
                 chunk = source.read(_READ_TIMEOUT_S)
-            except EndOfAudio:
-                self._write(resampler.flush(), captured_at=time.monotonic())
-                raise
-            if chunk is None:
-                quiet_s = time.monotonic() - last_at
-                # How long a silence may last before it is a break is for each kind of source to say, by raising.
-                if quiet_s >= _STALLED_AFTER_S:
-                    self._enter(HealthState.STALLED, f"connected, but no audio for {quiet_s:.0f} s")
-                continue
-            last_at = time.monotonic()
-            if self._live_since is None:
-                self._live_since = last_at
-                self._account_for_break(chunk)
-            self._enter(HealthState.LIVE)
-            if chunk.lost:
-                self._skip(round(chunk.lost * self._rate / source.sample_rate_hz), "the source lost samples")
-            self._heard_until = chunk.captured_at
-            ready = resampler.feed(chunk.samples)
-            self._write(ready, captured_at=chunk.captured_at - resampler.delay_s)
+                if chunk is None:
+                    quiet_s = time.monotonic() - last_at
+                    # How long a silence may last before it is a break is for each kind of source to say, by raising.
+                    if quiet_s >= _STALLED_AFTER_S:
+                        self._enter(HealthState.STALLED, f"connected, but no audio for {quiet_s:.0f} s")
+                    continue
+                last_at = time.monotonic()
+                self._take(chunk)
+        finally:
+            self._flush()
+
+    def _take(self, chunk: Chunk) -> None:
+        if self._live_since is None:
+            self._live_since = time.monotonic()
+            self._account_for_break(chunk)
+        self._enter(HealthState.LIVE)
+        if chunk.lost:
+            # What is still in the filter belongs before the gap.
+            self._flush()
+            self._ring.skip(round(chunk.lost * self._rate / self.source.sample_rate_hz), "the source lost samples")
+        self._heard_until = chunk.captured_at
+        ready = self._resampler.feed(chunk.samples)
+        self._write(ready, captured_at=chunk.captured_at - self._resampler.delay_s)
+
+    def _flush(self) -> None:
+        self._write(self._resampler.flush(), captured_at=self._heard_until or time.monotonic())
+        self._resampler = Resampler(self.source.sample_rate_hz, self._rate)
 
     def _account_for_break(self, chunk: Chunk) -> None:
         """After a reconnection, move the sample count on by the time that was missed, so that it stays a clock."""
         if self._heard_until is None:
             return
         begins_at = chunk.captured_at - len(chunk.samples) / self.source.sample_rate_hz
-        self._skip(round(max(0.0, begins_at - self._heard_until) * self._rate), self._broken_because)
-
-    def _skip(self, samples: int, reason: str) -> None:
-        self.gaps += 1
-        self._ring.skip(samples, reason)
+        self._ring.skip(round(max(0.0, begins_at - self._heard_until) * self._rate), self._broken_because)
 
     def _write(self, samples: FloatArray, *, captured_at: float) -> None:
         if not self.source.live:
@@ -155,8 +164,9 @@ class Supervisor:
         self._ring.write(samples, captured_at=captured_at)
 
     def _finish(self, state: HealthState, reason: str) -> None:
-        self._finished = True
         self._enter(state, reason)
+        self._finished = True  # last: whoever sees it must also see why
+        self._on_change()
 
     def _enter(self, state: HealthState, reason: str = "") -> None:
         present = self.condition

@@ -44,6 +44,11 @@ class Windows:
         self._active_from = 0  # which hop since the reset _active[0] is about
 
     @property
+    def hop_samples(self) -> int:
+        """Samples between two looks."""
+        return self._hop * self._card.features.hop_samples
+
+    @property
     def samples_until_due(self) -> int:
         """How far the audio since the reset must go on (in samples from ``start``) for the next look to be due."""
         return self._card.features.samples_for(self._due())

@@ -41,6 +41,11 @@ def newer_card() -> str:
         (lambda path: path.write_text("hello"), "not a complete ONNX model"),
         (lambda path: save_toy(path, card_text=""), "without a genrescope card"),
         (lambda path: save_toy(path, card_text=newer_card()), "upgrade genrescope"),
+        (lambda path: save_toy(path, card_text="[" * 200_000), "not JSON"),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(b"loudest third", b"loudest\xff third")),
+            "metadata|ONNX",
+        ),
         (lambda path: save_toy(path, card_text=toy_card(frames=41).to_json()), "shape"),
         (lambda path: save_toy(path, card_text=toy_card().to_json().replace("pitch", "genre")), "outputs"),
         (lambda path: save_toy(path, card_text=toy_card().to_json().replace('"high"', '"high","top"')), "classes"),

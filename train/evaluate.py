@@ -24,7 +24,7 @@ class Evaluation:
     """The scores of ``tracks`` by the model of ``card``.
 
     A file's label is the likeliest by the mean of its windows' probabilities (Lidy & Schindler 2016), one window every
-    hop of the live model, as ``genrescope classify`` decides.
+    hop of the live model: as ``genrescope classify`` decides, but for its silence gate, which leaves quiet windows out.
     """
 
     card: ModelCard
@@ -113,7 +113,7 @@ def evaluate(scorer: Scorer, tracks: Sequence[Track], features: Mapping[Path, Fl
 
 
 def windows_of(features: FloatArray, card: ModelCard) -> FloatArray:
-    """All windows (n, n_mels, frames) that live audio would score, from features (frames, n_mels)."""
+    """All windows (n, n_mels, frames) that live audio would look at, silent ones too, from features (frames, n_mels)."""
     views = np.lib.stride_tricks.sliding_window_view(features, card.window.frames, axis=0)
     return np.ascontiguousarray(views[:: card.window.hop_frames])
 
