@@ -113,7 +113,7 @@ def evaluate(scorer: Scorer, tracks: Sequence[Track], features: Mapping[Path, Fl
 
 
 def windows_of(features: FloatArray, card: ModelCard) -> FloatArray:
-    """All windows (n, n_mels, frames) that live audio would look at, silent ones too, from features (frames, n_mels)."""
+    """All windows (n, n_mels, frames) that live audio looks at, silent ones too, from features (frames, n_mels)."""
     views = np.lib.stride_tricks.sliding_window_view(features, card.window.frames, axis=0)
     return np.ascontiguousarray(views[:: card.window.hop_frames])
 
