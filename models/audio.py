@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,12 @@ class Readable(Protocol):
         ...
 
 
+SHORTEST_LOSS_S = 0.01
+"""A smaller jump of the timestamps is no damage, which costs a packet: chained Opus streams are off by 6 ms."""
+
+LONGEST_LOSS_S = 60.0
+"""A larger jump is no damage either, but a station that began to count anew."""
+
 _NOTHING_ELSE = {"protocol_whitelist": "none"}
 """What a file says cannot make the decoder open others: playlists are recognised by their content."""
 
@@ -36,9 +43,8 @@ _NOTHING_ELSE = {"protocol_whitelist": "none"}
 class Decoder:
     """The first audio stream of a path, an open file or (a ``str``) an address, decoded piece by piece.
 
-    ``sample_rate_hz`` and ``channels`` are the file's own. ``skipped_packets`` counts damaged packets passed over,
-    ``skipped_frames`` the frames of audio that were in them, as far as the file tells. ``options`` are FFmpeg's;
-    ``timeout_s`` (opening, each read) matters for addresses only.
+    ``sample_rate_hz`` and ``channels`` are the file's own. ``options`` are FFmpeg's; ``timeout_s`` (opening, each read)
+    matters for addresses only.
 
     Raises:
         AudioError: missing, empty, not audio, or nothing in it decodes.
@@ -53,8 +59,6 @@ class Decoder:
         timeout_s: tuple[float, float] | None = None,
     ) -> None:
         self.name = name or str(file)
-        self.skipped_packets = 0
-        self.skipped_frames = 0
         options = dict(options or {})
         if not isinstance(file, str):
             options |= _NOTHING_ELSE
@@ -82,8 +86,9 @@ class Decoder:
             self.duration_s: float | None = duration / av.time_base if duration else None
             self._opened = opened.pop_all()
 
-    def __iter__(self) -> Iterator[FloatArray]:
-        """Yield samples (frames, channels), float32 in [-1, 1], at the file's own rate.
+    def __iter__(self) -> Iterator[tuple[FloatArray, int]]:
+        """Yield samples (frames, channels), float32 in [-1, 1], at the file's own rate, and how many frames are missing
+        before them, as far as the file tells: a plain FLAC file does not, MP3 and ADTS tell of one packet.
 
         Raises:
             AudioError: nothing could be decoded, the file can be read no further, or its rate changes on the way.
@@ -91,7 +96,9 @@ class Decoder:
         to_float: av.AudioResampler | None = None
         made_for: tuple[str, str] | None = None
         decoded_any = False
-        for frame in self._frames():
+        lost = 0
+        for frame, missing in self._frames():
+            lost += missing
             if frame.sample_rate != self.sample_rate_hz:
                 raise AudioError(
                     f"{self.name}: the sample rate changed on the way, "
@@ -106,16 +113,19 @@ class Decoder:
                 samples = packed.reshape(-1, converted.layout.nb_channels)
                 if not np.isfinite(samples.sum()):
                     # Float files can hold NaN, which no filter after this would ever get rid of.
-                    self.skipped_packets += 1
-                    self.skipped_frames += len(samples)
+                    lost += len(samples)
                     continue
                 decoded_any = True
-                yield samples
+                yield samples, lost
+                lost = 0
         if not decoded_any:
             raise AudioError(f"{self.name}: expected audio, nothing in the file could be decoded")
 
-    def _frames(self) -> Iterator[av.AudioFrame]:
+    def _frames(self) -> Iterator[tuple[av.AudioFrame, int]]:
+        """What decodes, each with the number of samples a channel that are missing before it."""
         packets = self._container.demux(self._stream)
+        timestamps = _Timestamps(self._stream.time_base, self.sample_rate_hz)
+        damaged = 0
         while True:
             try:
                 packet = next(packets, None)
@@ -124,12 +134,15 @@ class Decoder:
             if packet is None:
                 return
             try:
-                yield from packet.decode()
+                frames = packet.decode()
             except av.error.FFmpegError:
                 # One damaged packet (a cut in the middle of a frame, a bit error) costs its own few milliseconds.
-                self.skipped_packets += 1
                 if packet.duration and packet.time_base:
-                    self.skipped_frames += round(packet.duration * packet.time_base * self.sample_rate_hz)
+                    damaged += round(packet.duration * packet.time_base * self.sample_rate_hz)
+                continue
+            for frame in frames:
+                yield frame, max(damaged, timestamps.jump(frame))
+                damaged = 0
 
     def close(self) -> None:
         """Close the file. Safe to call twice."""
@@ -140,6 +153,26 @@ class Decoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Timestamps:
+    """Tells by the timestamps what is missing: a demuxer passes over damage without a word."""
+
+    def __init__(self, unit_s: Fraction | None, sample_rate_hz: int) -> None:
+        # Where a sample is no whole number of units (Matroska, ASF, MPEG-TS) they are rounded, and prove nothing.
+        units = 0 if unit_s is None else 1 / (unit_s * sample_rate_hz)
+        self._units_per_sample = int(units) if units == int(units) else 0
+        self._shortest, self._longest = SHORTEST_LOSS_S * sample_rate_hz, LONGEST_LOSS_S * sample_rate_hz
+        self._expected: int | None = None
+
+    def jump(self, frame: av.AudioFrame) -> int:
+        """Samples a channel that are missing between the previous frame and this one."""
+        if frame.pts is None or not self._units_per_sample:
+            self._expected = None
+            return 0
+        jump = 0 if self._expected is None else (frame.pts - self._expected) // self._units_per_sample
+        self._expected = frame.pts + frame.samples * self._units_per_sample
+        return jump if self._shortest <= jump <= self._longest else 0
 
 
 class Resampler:
@@ -190,7 +223,7 @@ def load(path: Path, sample_rate_hz: int) -> FloatArray:
     """
     with Decoder(path) as decoder:
         resampler = Resampler(decoder.sample_rate_hz, sample_rate_hz)
-        pieces = [resampler.feed(samples) for samples in decoder]
+        pieces = [resampler.feed(samples) for samples, _ in decoder]
     return np.concatenate([*pieces, resampler.flush()])
 
 

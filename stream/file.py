@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from models.audio import Decoder
 from models.errors import AudioError, SourceAddressError, SourceError
 from stream.pace import play
-from stream.source import Chunk, FloatArray
+from stream.source import Chunk
 from stream.threaded_source import Run, ThreadedSource
 
 
@@ -26,17 +26,8 @@ class AudioFile(ThreadedSource):
         try:
             with Decoder(self._path) as decoder:
                 self.sample_rate_hz = decoder.sample_rate_hz
-                pieces = _with_losses(decoder)
-                for chunk in play(pieces, run, sample_rate_hz=decoder.sample_rate_hz, speed=self._speed):
+                for chunk in play(decoder, run, sample_rate_hz=decoder.sample_rate_hz, speed=self._speed):
                     heard = True
                     yield chunk
         except AudioError as error:
             raise (SourceError if heard else SourceAddressError)(str(error)) from error
-
-
-def _with_losses(decoder: Decoder) -> Iterator[tuple[FloatArray, int]]:
-    """The decoder's audio, each piece with the frames that were too damaged to decode before it."""
-    counted = 0
-    for samples in decoder:
-        yield samples, decoder.skipped_frames - counted
-        counted = decoder.skipped_frames

@@ -48,12 +48,13 @@ class Radio(ThreadedSource):
                 self.sample_rate_hz = decoder.sample_rate_hz
                 pace = Pace(decoder.sample_rate_hz, speed=NEAR_REAL_TIME, max_lag_s=MAX_LAG_S)
                 try:
-                    for samples in decoder:
+                    for samples, lost in decoder:
+                        # What is lost is not waited for: the station has sent, and goes on, by the clock.
                         due = pace.due(len(samples))
                         if not run.sleep_until(due):
                             return
                         self.title = stream.title if stream else None
-                        yield Chunk(samples, captured_at=due)
+                        yield Chunk(samples, captured_at=due, lost=lost)
                 except AudioError as error:
                     raise SourceError(str(error)) from error
         if not run.stopped:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from audio_files import tone, write_audio
 from station_server import StationServer, body, status, stream, with_titles
 
+from models.audio import Decoder
 from models.errors import SourceAddressError, SourceError
 from stream import web
 from stream.pace import NEAR_REAL_TIME
@@ -287,6 +289,25 @@ def test_damage_in_the_middle_is_passed_over(station: StationServer, mp3: bytes)
         assert time.monotonic() < deadline
         frames += sum(map(len, heard(radio, 0.2)))
     radio.close()
+
+
+def test_damage_is_counted_as_in_a_file(station: StationServer, tmp_path: Path) -> None:
+    path = write_audio(tmp_path / "tone.aac", tone(3.0))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    path.write_bytes(data)
+    with Decoder(path) as decoder:
+        counted = [lost for _, lost in decoder if lost]
+    assert counted
+    station.replies["/live"] = stream(bytes(data), "audio/aac", times=1)
+    radio = Radio(station.url("/live"))
+    radio.open()
+    lost = []
+    with suppress(SourceError):  # the end
+        while chunk := radio.read(10.0):
+            lost.append(chunk.lost)
+    radio.close()
+    assert [one for one in lost if one] == counted
 
 
 def test_what_was_sent_at_once_is_heard_by_the_clock(station: StationServer, mp3: bytes) -> None:
