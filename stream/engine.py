@@ -24,8 +24,8 @@ from stream.vote import checked_half_life
 log = logging.getLogger(__name__)
 
 FRAMES_PER_TICK = 4
-"""New frames that are worth waking for, when no window is due: about seven times a second. Frame by frame, the front end
-would cost twice as much, for a picture that the page moves smoothly anyway."""
+"""New frames that are worth waking for, when no window is due: about seven times a second. Frame by frame, the front
+end would cost twice as much, for a picture that the page moves smoothly anyway."""
 
 _HEALTH_EVERY_S = 1.0
 _IDLE_S = 0.2
