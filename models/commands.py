@@ -59,7 +59,7 @@ def models(
             "input": f"{card.features.kind}, {card.features.n_mels} bands to {card.features.fmax_hz / 1000:g} kHz, "
             f"{card.features.sample_rate_hz} Hz",
             "trained on": card.provenance.data,
-            "measured": ", ".join(f"{name} {value:.3f}" for name, value in card.metrics.items()) or "no figures",
+            "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.metrics.items()) or "no figures",
             "protocol": card.provenance.protocol,
             "licence": card.provenance.licence,
         }
