@@ -70,7 +70,7 @@ def test_labels_enter_above_one_threshold_and_stay_above_the_other(stream):
     for standing in run(stream, min_hold_s=0.0):
         label = standing.label
         if label is None:
-            assert standing.smoothed.max() < HEAD.enter
+            assert standing.smoothed.max() < HEAD.enter + 1e-6
         elif label != before:
             assert standing.smoothed[label] >= HEAD.enter - 1e-6
         else:
@@ -83,7 +83,8 @@ def test_labels_enter_above_one_threshold_and_stay_above_the_other(stream):
 
 @given(streams, st.permutations(range(3)))
 def test_the_order_of_the_classes_does_not_matter(stream, order):
-    assume(all(len(set(p.tolist())) == 3 for p in stream))  # an exact tie is broken by order, and by nothing else
+    # A tie, or what rounding makes of one, is broken by order, and by nothing else.
+    assume(all(np.diff(np.sort(p)).min() > 1e-3 for p in stream))
     straight = run(stream)
     permuted = run([p[list(order)] for p in stream])
     for one, other in zip(straight, permuted, strict=True):
