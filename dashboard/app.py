@@ -21,9 +21,13 @@ def wish(page: Page, key: str, command: type[SetSource] | type[SetHalfLife]) -> 
     """A control was moved: send it to the engine, and remember it until the engine confirms."""
     value = st.session_state[key]
     st.session_state[f"{key}_wish"] = panels.Wish(value, time.time())
-    sent: Command = command(value)
+    send(page, command(value))
+
+
+def send(page: Page, command: Command) -> None:
+    """Tell the engine, or the viewer that it has gone."""
     try:
-        page.submit(sent)
+        page.submit(command)
     except GenrescopeError as error:
         st.error(str(error))
 
@@ -57,6 +61,8 @@ def controls_and_history(page: Page) -> None:
             args=(page, "source", SetSource),
             help="Changes what everybody who watches this page hears of.",
         )
+        if board.ended and source != "-":  # standard input cannot be heard again
+            st.button("Play again", on_click=send, args=(page, SetSource(source)))
     with right:
         follow("half_life", half_life_s)
         st.select_slider(

@@ -12,7 +12,7 @@ import numpy as np
 
 from dashboard import wire
 from dashboard.panels import Moment
-from stream.events import Event, Frames, Health, Hello, Settings, SourceChoice, Verdict
+from stream.events import Event, Frames, Health, HealthState, Hello, Settings, SourceChoice, Verdict
 from stream.page_link import FRAMES_KEPT_S, MAX_VERDICTS_KEPT, VERDICTS_KEPT_S, Thinning
 
 MESSAGES_KEPT = 512
@@ -84,6 +84,12 @@ class Board:
         settings = self._settings
         return settings.choices if settings else ()
 
+    @property
+    def ended(self) -> bool:
+        """True if the source has been heard to its end."""
+        health = self._health
+        return health is not None and health.state is HealthState.ENDED
+
     def moments(self) -> list[Moment]:
         """The last ten minutes' verdicts, thinned, oldest first."""
         with self._lock:
@@ -122,6 +128,9 @@ class Board:
         self._message_end += 1
 
     def _remember(self, verdict: Verdict) -> None:
+        # The clock was set back, or a file was heard faster than it plays: what is said to be later is not.
+        while self._moments and self._moments[-1].time > verdict.time:
+            self._moments.pop()
         if self._thinning.keeps(verdict):
             confidence = None if verdict.confidence is None else round(float(verdict.confidence), 3)
             self._moments.append(Moment(verdict.time, verdict.state, verdict.label, confidence))
@@ -184,6 +193,6 @@ class Board:
                 "settings": wire.settings(self._settings or hello),
                 "health": wire.health(self._health) if self._health else None,
                 "verdict": wire.verdict(self._verdict) if self._verdict else None,
-                "strip": wire.strip(list(self._moments)),
+                "strip": wire.strip(self._moments),
             }
         )

@@ -12,6 +12,7 @@ _FOLDER = Path(__file__).with_name("component")
 _SCRIPTS = (
     "colour_map.js",
     "words.js",
+    "standing.js",
     "link.js",
     "spectrogram.js",
     "strip.js",

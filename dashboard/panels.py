@@ -135,14 +135,13 @@ def runs(moments: Iterable[Moment]) -> list[Run]:
         if (
             last is not None
             and (last.state, last.label) == (moment.state, moment.label)
-            and 0 <= moment.time - last.time <= BREAK_S
+            and moment.time - last.time <= BREAK_S
         ):
             found[-1].append(moment)
         else:
             found.append([moment])
     ends = [
-        after[0].time if 0 <= after[0].time - run[-1].time <= BREAK_S else run[-1].time
-        for run, after in pairwise(found)
+        after[0].time if after[0].time - run[-1].time <= BREAK_S else run[-1].time for run, after in pairwise(found)
     ]
     ends += [found[-1][-1].time] if found else []
     return [
@@ -157,13 +156,15 @@ def _mean_confidence(moments: Sequence[Moment]) -> float | None:
 
 
 def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[dict[str, str]]:
-    """The last ``limit`` runs as rows of a table, newest first.
+    """The last ``limit`` runs as rows of a table, newest first; a file heard faster than it plays ends after ``now``.
 
     Left out is what says nothing (warming up) or passed within a second.
     """
+    found = runs(moments)
+    now = max(now, found[-1].end) if found else now
     told = [
         run
-        for run in runs(moments)
+        for run in found
         if run.state is not VerdictState.WARMING_UP and (run.end - run.start >= 1.0 or now - run.end < BREAK_S)
     ]
     return [

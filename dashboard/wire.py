@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from dashboard import panels
 from models.frontend import band_centres_hz
 from stream.events import Health, Hello, Settings, Verdict
+from stream.page_link import VERDICTS_APART_S, VERDICTS_KEPT_S
 
 COLUMNS_HEADER = struct.Struct("<B3xIdd")
 COLUMNS_KIND = 1
@@ -75,8 +77,13 @@ def verdict(event: Verdict) -> dict[str, Any]:
         return None if values is None else [round(float(value), 4) for value in values]
 
     return {
-        **event.to_json(),
         "type": "verdict",
+        "sample": event.sample,
+        "time": round(event.time, 4),
+        "state": event.state.value,
+        "label": event.label,
+        "confidence": event.confidence,
+        "since": round(event.since, 4),
         "raw": rounded(event.raw),
         "smoothed": rounded(event.smoothed),
     }
@@ -107,12 +114,22 @@ def health(event: Health) -> dict[str, Any]:
 
 def settings(event: Hello | Settings) -> dict[str, Any]:
     """The settings that all viewers share, from the greeting or from a change."""
-    return {"type": "settings", "source": event.source, "half_life_s": event.half_life_s}
+    return {
+        "type": "settings",
+        "source": event.source,
+        "half_life_s": event.half_life_s,
+        "refused": event.refused if isinstance(event, Settings) else "",
+    }
 
 
-def strip(moments: list[panels.Moment]) -> list[list[Any]]:
-    """The last minutes' verdicts, oldest first, each as ``[time, state, label, confidence]``."""
-    return [[round(moment.time, 2), moment.state.value, moment.label, moment.confidence] for moment in moments]
+def strip(moments: Iterable[panels.Moment]) -> dict[str, Any]:
+    """The last minutes' verdicts, oldest first, each as ``[time, state, label, confidence]``, and how to go on."""
+    return {
+        "kept_s": VERDICTS_KEPT_S,
+        "apart_s": VERDICTS_APART_S,
+        "join_s": panels.BREAK_S,
+        "points": [[round(moment.time, 2), moment.state.value, moment.label, moment.confidence] for moment in moments],
+    }
 
 
 def token(value: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.spec import Architecture, FeatureSpec, Head, ModelCard, Provenance, WindowSpec
+from stream.engine import FRAMES_PER_TICK
 from stream.events import (
     Command,
     Event,
@@ -22,7 +23,6 @@ from stream.events import (
     HealthState,
     Hello,
     SetHalfLife,
-    SetSource,
     Settings,
     SourceChoice,
     Verdict,
@@ -113,9 +113,11 @@ class FakeEngine:
         self.reason = ""
         self.warnings: tuple[str, ...] = ()
         self.title: str | None = None
+        self.refuses: set[str] = set()
         self.paused = threading.Event()
         self.hold_at: int | None = None
         """The number of a frame to stop at; the clock waits too."""
+        self._waiting: list[npt.NDArray[np.float32]] = []
         self._smoothed = np.full(len(LABELS), 1 / len(LABELS), np.float32)
         self._since = time.time() - history_s
         self._before: tuple[VerdictState, str | None] | None = None
@@ -131,11 +133,14 @@ class FakeEngine:
     def submit(self, command: Command) -> None:
         """What a real engine's ``submit`` does, at once."""
         self.commands.append(command)
-        if isinstance(command, SetSource):
-            self.source = command.address
-        elif isinstance(command, SetHalfLife):
+        refused = ""
+        if isinstance(command, SetHalfLife):
             self.half_life_s = command.seconds
-        self._link.publish(Settings(self.source, self.half_life_s, CHOICES))
+        elif command.address in self.refuses:
+            refused = f"{command.address!r} is not among the sources offered"
+        else:
+            self.source = command.address
+        self._link.publish(Settings(self.source, self.half_life_s, CHOICES, refused))
 
     def _run(self) -> None:
         features = CARD.features
@@ -156,6 +161,7 @@ class FakeEngine:
                 # Paused: those samples were never heard.
                 lost = round((time.time() - at) / step_s)
                 begin += lost * step_s
+                self._waiting.clear()
                 self._link.publish(Gap(CHANNEL, frame * features.hop_samples, 0, time.time(), "paused"))
                 at = time.time()
             for event in self._events(frame, at, begin):
@@ -169,8 +175,14 @@ class FakeEngine:
         values = music()[frame % len(music())][None, :]
         if playing is None:
             values = np.full_like(values, -8.5) + 0.3 * np.random.default_rng(frame).standard_normal(values.shape)
-        yield Frames(CHANNEL, frame * features.hop_samples, at, values.astype(np.float32))
-        if frame % CARD.window.hop_frames == 0:
+        # As the engine does: several frames at once, and every window after its last frame.
+        self._waiting.append(values.astype(np.float32))
+        due = frame % CARD.window.hop_frames == 0
+        if due or len(self._waiting) == FRAMES_PER_TICK:
+            first = frame + 1 - len(self._waiting)
+            yield Frames(CHANNEL, first * features.hop_samples, at, np.concatenate(self._waiting))
+            self._waiting.clear()
+        if due:
             yield self._verdict(frame, at, playing)
         if frame % 28 == 0:
             yield Health(
@@ -204,20 +216,19 @@ class FakeEngine:
         heard_s = frame * CARD.features.seconds_per_frame
         if heard_s < WINDOW_S:
             state, label = VerdictState.WARMING_UP, None
+        elif playing is None:
+            state, label = VerdictState.SILENCE, None
         else:
             logits = rng.normal(0, 0.7, len(LABELS))
             if playing:
                 logits[LABELS.index(playing)] += 3.6
                 logits[(LABELS.index(playing) + 3) % len(LABELS)] += 1.2
             raw = (np.exp(logits) / np.exp(logits).sum()).astype(np.float32)
-            if playing is None:
-                state, label = VerdictState.SILENCE, None
-            else:
-                keep = 2 ** (-HOP_S / self.half_life_s)
-                self._smoothed = (keep * self._smoothed + (1 - keep) * raw).astype(np.float32)
-                leader = int(np.argmax(self._smoothed))
-                sure = self._smoothed[leader] >= CARD.head.enter
-                state, label = (VerdictState.DECIDED, LABELS[leader]) if sure else (VerdictState.UNSURE, None)
+            keep = 2 ** (-HOP_S / self.half_life_s)
+            self._smoothed = (keep * self._smoothed + (1 - keep) * raw).astype(np.float32)
+            leader = int(np.argmax(self._smoothed))
+            sure = self._smoothed[leader] >= CARD.head.enter
+            state, label = (VerdictState.DECIDED, LABELS[leader]) if sure else (VerdictState.UNSURE, None)
         if (state, label) != self._before:
             self._before, self._since = (state, label), at
         return Verdict(
@@ -226,11 +237,11 @@ class FakeEngine:
             at,
             state,
             label,
-            float(self._smoothed.max()) if state is VerdictState.DECIDED else None,
+            float(self._smoothed.max()) if state in (VerdictState.DECIDED, VerdictState.UNSURE) else None,
             self._since,
             LABELS,
             raw,
-            self._smoothed if raw is not None else None,
+            None if state is VerdictState.WARMING_UP else self._smoothed,
             8.4,
             0,
         )

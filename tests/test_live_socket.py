@@ -226,15 +226,17 @@ def test_a_viewer_gets_the_picture_and_then_what_is_new(site: Site) -> None:
         picture = viewer.json()
         assert picture["boot"] == site.board.boot
         assert picture["labels"] == list(LABELS)
-        assert picture["settings"] == {"type": "settings", "source": "mic", "half_life_s": 5.0}
+        assert picture["settings"] == {"type": "settings", "source": "mic", "half_life_s": 5.0, "refused": ""}
         assert picture["health"]["level_dbfs"] is None
         assert picture["verdict"]["label"] == "jazz"
-        assert picture["strip"] == [[1.0, "decided", "jazz", 0.8]]
+        assert picture["strip"]["points"] == [[1.0, "decided", "jazz", 0.8]]
         first, levels = columns(viewer.bytes())
         assert (first, len(levels)) == (0, 3)
 
         site.publish(verdict(2.0, None))
         assert viewer.json()["state"] == "silence"
+        site.publish(Settings("mic", 5.0, CHOICES, "no such source"))
+        assert viewer.json()["refused"] == "no such source"
         site.publish(frames(3))
         assert columns(viewer.bytes())[0] == 3
     site.wait_for_viewers(0)
@@ -324,7 +326,7 @@ def test_a_verdict_that_cannot_be_said_is_not_remembered() -> None:
         board.apply(replace(verdict(1.0), raw=np.full(len(LABELS), np.nan, np.float32)))
     board.apply(verdict(2.0))
     picture, *_ = board.since(Cursor())[0]
-    assert json.loads(picture)["strip"] == [[2.0, "decided", "jazz", 0.8]]
+    assert json.loads(picture)["strip"]["points"] == [[2.0, "decided", "jazz", 0.8]]
 
 
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans()), max_size=30))
@@ -366,6 +368,12 @@ def test_the_board_stays_within_its_bounds_and_to_its_channel() -> None:
     assert {moment.label for moment in moments} == {"jazz"}
     out, _ = board.since(Cursor())
     assert [columns(part)[1].shape for part in out if isinstance(part, bytes)] == [(CAPACITY, CARD.features.n_mels)]
+
+
+def test_a_clock_that_is_set_back_takes_back_what_is_later() -> None:
+    board = Board()
+    board.apply(HELLO, *[verdict(float(second)) for second in (1, 2, 3000, 3001, 2.5, 4)])
+    assert [moment.time for moment in board.moments()] == [2.5, 4.0]
 
 
 @pytest.mark.parametrize(

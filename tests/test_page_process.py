@@ -18,6 +18,8 @@ from multiprocessing.context import SpawnProcess
 import pytest
 from daemons import wait_until
 from fake_engine import CARD, CHANNEL
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from dashboard import page_process
 from dashboard.page_process import PageProcess
@@ -85,6 +87,22 @@ def test_it_answers_survives_ctrl_c_comes_back_when_killed_and_stops(
     assert out == ""
     assert "Traceback" not in err
     assert "http" not in err
+
+
+@pytest.mark.parametrize("path", ["live", "_stcore/stream"])
+def test_no_other_page_of_this_machine_reaches_its_sockets(page: PageProcess, path: str) -> None:
+    address = f"{page.wait_ready(60).replace('http', 'ws')}/{path}"
+    with connect(address, additional_headers={"Origin": page.url}, proxy=None):
+        pass
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address, additional_headers={"Origin": "http://127.0.0.1:1"}, proxy=None)
+    assert refused.value.response.status_code == 403
+
+
+def test_no_foreign_name_reaches_the_page(page: PageProcess) -> None:
+    request = urllib.request.Request(page.wait_ready(60), headers={"Host": "rebound.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, timeout=20)
 
 
 def test_it_ends_when_its_engine_hangs_up(page: PageProcess) -> None:

@@ -15,7 +15,7 @@ from dashboard.board import Board
 from dashboard.page import Page, get_page, set_page
 from dashboard.viewer_token import TokenMint
 from models.errors import ConfigError, GenrescopeError
-from stream.events import Command, Hello, SetHalfLife, SetSource, Settings, Verdict, VerdictState
+from stream.events import Command, Health, HealthState, Hello, SetHalfLife, SetSource, Settings, Verdict, VerdictState
 
 SCRIPT = Path(dashboard.__file__).with_name("app.py")
 HELLO = Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35, CHOICES)
@@ -91,6 +91,17 @@ def test_a_control_follows_another_viewers_change(engine: Engine) -> None:
     assert script.select_slider(key="half_life").value == 7.25
     assert script.selectbox(key="source").value == "song.mp3"
     assert engine.commands == []
+
+
+def test_a_file_that_has_ended_can_be_heard_again(engine: Engine) -> None:
+    engine.board.apply(HELLO)
+    assert not show().button
+    engine.board.apply(Health(CHANNEL, HealthState.ENDED, 1.0, 1.0, "demo", "Demo"))
+    script = show()
+    script.button[0].click().run()
+    assert engine.commands == [SetSource("demo")]
+    engine.board.apply(Settings("-", 2.0, CHOICES))
+    assert not script.run().button  # what standard input has said is gone
 
 
 def test_a_command_that_cannot_be_sent_is_said(engine: Engine) -> None:

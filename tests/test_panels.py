@@ -127,6 +127,8 @@ def test_history_rows_are_newest_first_and_leave_out_what_says_nothing() -> None
     ]
     assert panels.history_rows(moments, limit=1, now=200.0)[0]["For"] == "4.5\N{NO-BREAK SPACE}s"
     assert panels.history_rows([], limit=5, now=0.0) == []
+    # A file heard faster than it plays: its verdicts lie ahead of the clock.
+    assert panels.history_rows(moments, limit=5, now=1.0) == rows
 
 
 @pytest.mark.parametrize(

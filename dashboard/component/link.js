@@ -6,9 +6,11 @@ const LONGEST_RETRY_MS = 10_000;
 const OPEN_WITHIN_MS = 8_000;
 const PING_EVERY_MS = 2_000;
 const PONG_WITHIN_MS = 6_500;
+const PINGS_KEPT = 10;
+const CLOCK_STEP_MS = 50; // clocks that differ by more than the pings can explain, and this, have been set
 
 class LiveLink {
-  // handlers: message(object), columns(ArrayBuffer), state("connecting" | "open" | "lost", retry time in Unix ms),
+  // handlers: message(object), columns(ArrayBuffer), state("connecting" | "open" | "lost", retry time by performance.now()),
   // stale() when the token is refused.
   constructor(path, token, handlers) {
     this.path = path;
@@ -16,8 +18,8 @@ class LiveLink {
     this.handlers = handlers;
     this.cursor = { boot: "", column: 0, message: 0 };
     this.retryMs = FIRST_RETRY_MS;
-    this.clockOffsetMs = null; // server's clock minus this one's, from the fastest ping so far
-    this.bestRoundMs = Infinity;
+    this.pings = []; // the last ones, by this window's steady clock: the machine's may be set at any time
+    this.clockOffsetMs = null; // the server's clock minus performance.now()
     this.closed = false;
     this.retryNow = () => {
       if (this.waiting && document.visibilityState === "visible") this.connect();
@@ -37,6 +39,7 @@ class LiveLink {
   connect() {
     this.drop();
     this.live = this.waiting = false;
+    this.pings = [];
     if (this.cursor.boot === "") this.handlers.state("connecting", null);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = new WebSocket(`${scheme}://${location.host}${this.path}`);
@@ -81,23 +84,24 @@ class LiveLink {
   }
 
   tune({ at, now }) {
-    const roundMs = Date.now() - at;
-    if (roundMs > this.bestRoundMs) return;
-    this.bestRoundMs = roundMs;
-    const offsetMs = now - (at + roundMs / 2);
-    // Within the error of the measurement the clocks agree, as they do on one machine.
-    this.clockOffsetMs = Math.abs(offsetMs) <= roundMs / 2 + 1 ? 0 : offsetMs;
+    const roundMs = performance.now() - at;
+    const ping = { roundMs, offsetMs: now - (at + roundMs / 2) };
+    // Those that contradict the newest are from before the server's clock was set.
+    const agrees = (other) =>
+      Math.abs(other.offsetMs - ping.offsetMs) <= (other.roundMs + ping.roundMs) / 2 + CLOCK_STEP_MS;
+    this.pings = [...this.pings.filter(agrees), ping].slice(-PINGS_KEPT);
+    this.clockOffsetMs = this.pings.reduce((best, each) => (each.roundMs < best.roundMs ? each : best)).offsetMs;
   }
 
   serverNow() {
-    return (Date.now() + (this.clockOffsetMs ?? 0)) / 1000;
+    return (this.clockOffsetMs === null ? Date.now() : performance.now() + this.clockOffsetMs) / 1000;
   }
 
   ping() {
     if (this.socket?.readyState !== WebSocket.OPEN) return;
     // A server that has stopped would not answer a closing handshake either: do not wait for one.
     if (performance.now() - this.heard > PONG_WITHIN_MS) this.lost();
-    else this.socket.send(JSON.stringify({ ping: Date.now() }));
+    else this.socket.send(JSON.stringify({ ping: performance.now() }));
   }
 
   lost(code) {
@@ -111,7 +115,7 @@ class LiveLink {
     this.retryMs = Math.min(2 * this.retryMs, LONGEST_RETRY_MS);
     this.timer = setTimeout(() => this.connect(), waitMs);
     this.waiting = true;
-    this.handlers.state("lost", Date.now() + waitMs);
+    this.handlers.state("lost", performance.now() + waitMs);
   }
 
   drop() {

@@ -76,7 +76,7 @@ class LiveView {
         this.statusView.health = message;
         break;
       case "settings":
-        this.statusView.settings = message;
+        this.statusView.change(message);
         break;
     }
     this.ask(true);
@@ -98,9 +98,11 @@ class LiveView {
     const second = Math.floor(now);
     if (this.fresh || second !== this.paintedSecond) {
       this.paintedSecond = second;
-      this.verdictView.paint(theme, now, this.statusView.health);
+      const { link, health } = this.statusView;
+      const known = standing(link.state, health, now);
+      this.verdictView.paint(theme, now, known);
       this.strip.paint(theme, now);
-      this.statusView.paint();
+      this.statusView.paint(known);
     } else {
       this.statusView.paintLink();
     }

@@ -5,6 +5,7 @@ const RANGE_STEP_DB = 10; // the range moves in steps, so that colours do not fl
 const PEAK_FALLS_DB_PER_S = 0.25; // so that what was loud is off the screen before the colours change
 const PIXELS_PER_SECOND = 36;
 const SPAN_S = [8, 60];
+const QUIET_S = 2; // what is drawn is no longer the present then
 
 class Spectrogram {
   constructor(canvas) {
@@ -23,7 +24,6 @@ class Spectrogram {
     this.first = this.end = 0;
     this.peakDb = -Infinity;
     this.topDb = null;
-    this.time = 0;
   }
 
   // One binary message of the socket: see dashboard/wire.py.
@@ -43,7 +43,6 @@ class Spectrogram {
       this.put(index + column, bytes.subarray(column * bands, (column + 1) * bands));
     }
     this.end = index + count;
-    this.time = header.getFloat64(16, true);
     this.arrived = performance.now();
     const changed = this.range();
     if (changed) this.colour(Math.max(this.first, this.end - this.capacity), this.end);
@@ -128,13 +127,13 @@ class Spectrogram {
       start += count;
     }
     pen.restore();
-    this.axes(pen, theme, plot, spanS);
-    this.legend(pen, theme, plot);
     const quietS = (performance.now() - (this.arrived ?? performance.now())) / 1000;
-    if (quietS > 2) this.note(pen, theme, plot, `no audio for ${wholeSecondsText(quietS)}`);
+    this.axes(pen, theme, plot, spanS, quietS > QUIET_S ? "last heard" : "now");
+    this.legend(pen, theme, plot);
+    if (quietS > QUIET_S) this.note(pen, theme, plot, `no audio for ${wholeSecondsText(quietS)}`);
   }
 
-  axes(pen, theme, plot, spanS) {
+  axes(pen, theme, plot, spanS, newest) {
     pen.fillStyle = theme.muted;
     pen.strokeStyle = theme.line;
     pen.lineWidth = 1;
@@ -158,7 +157,7 @@ class Spectrogram {
       if (at < plot.x + theme.small) break;
       const bottom = plot.y + plot.height;
       line(pen, at, bottom + 1, at, bottom + 5);
-      pen.fillText(seconds === 0 ? "now" : `${MINUS}${seconds} s`, at, bottom + 9);
+      pen.fillText(seconds === 0 ? newest : `${MINUS}${seconds} s`, at, bottom + 9);
     }
   }
 

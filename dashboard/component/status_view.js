@@ -1,14 +1,6 @@
 // Where the audio comes from and how it fares, the connection, and the figures at the foot.
 
-const HEALTH_WORDS = {
-  starting: "Starting",
-  live: "Live",
-  stalled: "Stalled",
-  silent: "Silent",
-  reconnecting: "Reconnecting",
-  failed: "Failed",
-  ended: "Ended",
-};
+const REFUSAL_SHOWN_MS = 10_000;
 
 class StatusView {
   constructor(page) {
@@ -16,12 +8,19 @@ class StatusView {
     this.find = (selector) => page.querySelector(selector);
     this.link = { state: "connecting", retryAt: null };
     this.drawn = []; // milliseconds from capture to screen, of the last verdicts
+    this.refusal = null;
   }
 
   start(hello) {
     this.hello = hello;
     this.health = hello.health;
     this.settings = hello.settings;
+    this.refusal = null;
+  }
+
+  change(settings) {
+    this.settings = settings;
+    this.refusal = settings.refused && { text: settings.refused, until: performance.now() + REFUSAL_SHOWN_MS };
   }
 
   // A verdict captured at `captured` (Unix s) was drawn just now, by the server's clock.
@@ -30,21 +29,28 @@ class StatusView {
     if (this.drawn.length > 180) this.drawn.shift();
   }
 
-  paint() {
+  // `known` comes from standing().
+  paint(known) {
     this.paintLink();
     const health = this.health;
-    this.page.dataset.audio = health?.state ?? "starting";
-    const said = { connecting: "Connecting", lost: "Not connected" }[this.link.state];
-    setText(this.find(".health"), said ?? HEALTH_WORDS[health?.state] ?? "Starting");
+    this.page.dataset.audio = known.state;
+    setText(this.find(".health"), known.pill);
+    this.paintNotice(known);
     if (!health) return;
     setText(this.find(".source-name"), health.source_name);
     setText(this.find(".title"), health.title ?? "");
     this.find(".synthetic").hidden = !health.synthetic;
-    // Where the big label cannot be given, it is replaced by the reason; it need not be said twice.
-    const warnings = [health.state in NOT_HEARING ? "" : health.reason, ...health.warnings].filter(Boolean);
-    this.find(".warning").hidden = warnings.length === 0;
-    setText(this.find(".warning"), warnings.join(" · "));
     this.paintFigures(health);
+  }
+
+  paintNotice(known) {
+    if (this.refusal && performance.now() > this.refusal.until) this.refusal = null;
+    // Where a reason stands in the place of the verdict, it need not be said twice.
+    const said = [this.refusal?.text, known.label ? "" : known.reason, ...known.warnings].filter(Boolean);
+    const notice = this.find(".said");
+    notice.hidden = said.length === 0;
+    notice.classList.toggle("warning", known.state !== "ended" || said.length > 1);
+    setText(notice, said.join(" · "));
   }
 
   paintLink() {
@@ -52,9 +58,8 @@ class StatusView {
     this.page.dataset.link = state;
     this.find(".lost").hidden = state !== "lost";
     if (state === "lost") {
-      const waitS = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-      const next = waitS > 1 ? `Trying again in ${waitS} s.` : "Trying again…";
-      setText(this.find(".lost .notice"), `The connection to genrescope is lost; what you see is old. ${next}`);
+      const waitS = Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));
+      setText(this.find(".lost .next"), waitS > 1 ? `Trying again in ${waitS} s.` : "Trying again…");
     }
   }
 

@@ -1,8 +1,5 @@
 // The strip of the last minutes' verdicts: one colour per label, silence low and grey, "not sure" hatched.
 
-const STRIP_S = 600;
-const JOIN_S = 3; // verdicts further apart do not join into one run
-const APART_S = 1; // verdicts that change nothing are kept no closer than this
 const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
 
 class Strip {
@@ -12,6 +9,8 @@ class Strip {
     this.legendList = figure.querySelector(".legend");
     this.points = [];
     this.labels = [];
+    this.bounds = { kept_s: 600, join_s: 0, apart_s: 0 };
+    this.caption = figure.querySelector("figcaption");
     this.shownLegend = "";
     this.canvas.addEventListener("pointermove", (event) => this.point(event.offsetX));
     this.canvas.addEventListener("pointerdown", (event) => this.point(event.offsetX));
@@ -22,23 +21,27 @@ class Strip {
 
   start(hello) {
     this.labels = hello.labels;
-    this.points = hello.strip;
+    this.points = hello.strip.points;
+    this.bounds = hello.strip;
+    this.caption.textContent = `The last ${Math.round(hello.strip.kept_s / 60)} minutes`;
   }
 
   add(verdict) {
+    // The clock was set back, or a file was heard faster than it plays: what is said to be later is not.
+    while (this.points.at(-1)?.[0] > verdict.time) this.points.pop();
     const last = this.points.at(-1);
     const same = last && last[1] === verdict.state && last[2] === verdict.label;
     const apart = last ? verdict.time - last[0] : Infinity;
-    if (same && apart >= 0 && apart < APART_S) return;
+    if (same && apart < this.bounds.apart_s) return;
     this.points.push([verdict.time, verdict.state, verdict.label, verdict.confidence]);
-    while (this.points[0][0] < verdict.time - STRIP_S) this.points.shift();
+    while (this.points[0][0] < verdict.time - this.bounds.kept_s) this.points.shift();
   }
 
   runs() {
     const runs = [];
     for (const [time, state, label, confidence] of this.points) {
       const run = runs.at(-1);
-      const near = run && time - run.end >= 0 && time - run.end <= JOIN_S;
+      const near = run && time - run.end <= this.bounds.join_s;
       if (near) run.end = time;
       if (near && run.state === state && run.label === label) {
         run.sum += confidence ?? 0;
@@ -53,7 +56,7 @@ class Strip {
   paint(theme, now) {
     const { pen, width, height } = fitCanvas(this.canvas);
     const bar = { y: 2, height: height - 10 - 1.5 * theme.small };
-    this.now = now;
+    this.now = Math.max(now, this.points.at(-1)?.[0] ?? now); // a file may be heard faster than it plays
     this.width = width;
     this.shown = this.runs();
     pen.clearRect(0, 0, width, height);
@@ -82,7 +85,7 @@ class Strip {
   }
 
   x(time) {
-    return this.width * (1 - (this.now - time) / STRIP_S);
+    return this.width * (1 - (this.now - time) / this.bounds.kept_s);
   }
 
   name(pen, theme, label, left, wide, bar) {
@@ -100,10 +103,11 @@ class Strip {
     pen.textBaseline = "top";
     const bottom = bar.y + bar.height;
     const every = width > 600 ? 1 : 2;
-    for (let minutes = 0; minutes <= 10; minutes += every) {
-      const at = width * (1 - minutes / 10);
+    const span = this.bounds.kept_s / 60;
+    for (let minutes = 0; minutes <= span; minutes += every) {
+      const at = width * (1 - minutes / span);
       line(pen, at, bottom + 1, at, bottom + 5);
-      pen.textAlign = minutes === 0 ? "right" : minutes === 10 ? "left" : "center";
+      pen.textAlign = minutes === 0 ? "right" : minutes === span ? "left" : "center";
       pen.fillText(minutes === 0 ? "now" : `${MINUS}${minutes} min`, at, bottom + 9);
     }
   }
@@ -127,7 +131,7 @@ class Strip {
       totals.set(name, (totals.get(name) ?? 0) + run.end - run.start);
     }
     const parts = [...totals].filter(([, seconds]) => seconds >= 1).sort((a, b) => b[1] - a[1]);
-    return `The last 10 minutes: ${parts.map(([name, seconds]) => `${name} ${wholeSecondsText(seconds)}`).join(", ") || "nothing yet"}`;
+    return `${this.caption.textContent}: ${parts.map(([name, seconds]) => `${name} ${wholeSecondsText(seconds)}`).join(", ") || "nothing yet"}`;
   }
 
   step(event) {

@@ -1,8 +1,8 @@
 // The big label, and the bars of all labels in the model's order, which never jump.
 
 const SPEAK_EVERY_MS = 5_000;
-const SILENT_ENGINE_S = 6; // health comes every second
-const NOT_HEARING = { starting: "Starting…", stalled: "No audio", reconnecting: "Reconnecting…", failed: "No audio" };
+const MOST_BARS = 12;
+const SWAP_AT = 0.02; // a label replaces a shown one when it is this much likelier, so that bars do not come and go
 
 class VerdictView {
   constructor(page) {
@@ -16,6 +16,7 @@ class VerdictView {
     this.list = page.querySelector(".bars ol");
     this.threshold = page.querySelector(".key-enter b");
     this.bars = page.querySelector(".bars");
+    this.more = page.querySelector(".key-more");
     this.rows = [];
     this.spokenAt = -Infinity;
   }
@@ -25,14 +26,16 @@ class VerdictView {
     this.bars.hidden = false;
     this.verdict = hello.verdict;
     this.bars.style.setProperty("--enter", hello.enter);
-    this.bars.style.setProperty("--rows", hello.labels.length);
     this.threshold.textContent = `decides at ${percentText(hello.enter)}`;
     this.rows = hello.labels.map((label) => barRow(label));
     this.list.replaceChildren(...this.rows.map((row) => row.item));
+    this.shown = new Set([...hello.labels.keys()].slice(0, MOST_BARS));
+    this.more.textContent = hello.labels.length > MOST_BARS ? `the ${MOST_BARS} likeliest of ${hello.labels.length}` : "";
   }
 
-  paint(theme, now, health) {
-    const said = this.hello ? this.words(now, health) : { state: "deaf", label: "Starting…", detail: "waiting for the engine" };
+  // `known` comes from standing().
+  paint(theme, now, known) {
+    const said = this.words(now, known);
     this.hero.dataset.state = said.state;
     this.hero.style.setProperty("--colour", said.colour === undefined ? theme.line : theme.colour(said.colour));
     setText(this.lead, said.lead ?? "");
@@ -44,16 +47,12 @@ class VerdictView {
     this.speak(said);
   }
 
-  words(now, health) {
+  words(now, known) {
     const verdict = this.verdict;
-    const deaf = health && NOT_HEARING[health.state];
-    if (deaf) return { state: "deaf", label: deaf, detail: health.reason };
-    if (health && health.state !== "ended" && now - health.time > SILENT_ENGINE_S) {
-      return { state: "deaf", label: "No news", detail: `the engine last spoke ${wholeSecondsText(now - health.time)} ago` };
-    }
+    if (known.label) return { state: "deaf", label: known.label, detail: known.reason };
     if (!verdict) return { state: "deaf", label: "Listening…", detail: "" };
     // Between verdicts time goes on; after the end of the audio it does not.
-    const at = health?.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
+    const at = known.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
     const heldS = at - verdict.since;
     if (verdict.state === "warming-up") {
       const heardS = Math.min(this.hello.window_s, Math.max(0, heldS));
@@ -74,7 +73,7 @@ class VerdictView {
       state: "decided",
       label: labelText(verdict.label),
       detail: `${percentText(verdict.confidence ?? 0)} sure · for ${wholeSecondsText(heldS)}`,
-      lead: health?.state === "ended" ? "The last thing it heard" : "It sounds like",
+      lead: known.state === "ended" ? "The last thing it heard" : "It sounds like",
       colour: this.hello.labels.indexOf(verdict.label),
     };
   }
@@ -92,7 +91,9 @@ class VerdictView {
     const { smoothed, raw } = this.verdict ?? {};
     const leader = smoothed && smoothed.indexOf(Math.max(...smoothed));
     this.bars.classList.toggle("idle", state !== "decided" && state !== "unsure");
+    if (smoothed) this.choose(smoothed);
     this.rows.forEach((row, index) => {
+      row.item.hidden = !this.shown.has(index);
       row.item.classList.toggle("leader", index === leader);
       row.fill.style.background = theme.colour(index);
       row.fill.style.transform = `scaleX(${smoothed ? smoothed[index] : 0})`;
@@ -100,6 +101,18 @@ class VerdictView {
       row.raw.hidden = !raw;
       setText(row.value, smoothed ? percentText(smoothed[index]) : "–");
     });
+  }
+
+  // Of many labels the likeliest are shown, each in its own place in the model's order.
+  choose(smoothed) {
+    const hidden = [...smoothed.keys()].filter((index) => !this.shown.has(index));
+    hidden.sort((a, b) => smoothed[b] - smoothed[a]);
+    for (const candidate of hidden) {
+      const weakest = [...this.shown].reduce((a, b) => (smoothed[b] < smoothed[a] ? b : a));
+      if (smoothed[candidate] < smoothed[weakest] + SWAP_AT) return;
+      this.shown.delete(weakest);
+      this.shown.add(candidate);
+    }
   }
 
   // Tell a screen reader what changed, not every verdict.
