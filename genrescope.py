@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -17,11 +19,23 @@ app = typer.Typer(
     help="Names the genre of live audio, as it plays.\n\n"
     "Start with: genrescope live (a microphone, a file, a radio address, or `demo`), and open the page it names.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 LISTEN, MAKE = "Listen", "Make models"
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"genrescope {metadata.version('genrescope')}")
+        raise typer.Exit
+
+
 app.command(rich_help_panel=LISTEN)(dashboard.commands.live)
 app.command(rich_help_panel=LISTEN)(stream.commands.classify)
 app.command(rich_help_panel=LISTEN)(stream.commands.devices)

@@ -13,7 +13,7 @@ from models.smoothing import DEFAULT_HALF_LIFE_S
 ModelOption = Annotated[
     Path | None,
     typer.Option(
-        "--model", metavar="PATH", help="A model file made by `genrescope export`.  [default: the shipped one]"
+        "--model", metavar="PATH", help="A model file, as `genrescope train` makes it.  [default: the shipped one]"
     ),
 ]
 ScorerOption = Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network; auto takes ONNX Runtime.")]

@@ -27,7 +27,7 @@ class TorchScorer:
             if importlib.util.find_spec(package) is None:
                 raise ModelFileError(
                     f"the torch scorer needs {package}, which is not installed: "
-                    'pip install "genrescope[train]", or use --scorer onnx'
+                    'in its folder, .venv/bin/pip install -c constraints.txt -e ".[train]"; or use --scorer onnx'
                 )
         import torch
 

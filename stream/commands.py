@@ -110,6 +110,6 @@ def _print_table(results: list[Classification]) -> None:
             f"{result.seconds:.1f}",
             result.label or "silence",
             "" if result.confidence is None else f"{result.confidence:.0%}",
-            course + (", …" if len(decided) > 4 else "") if decided else "never sure",
+            course + (", …" if len(decided) > 4 else "") if decided else "" if result.label is None else "never sure",
         )
     Console(highlight=False).print(table)

@@ -114,4 +114,4 @@ def test_without_torch_the_message_says_what_to_install(model):
         "except ModelFileError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert 'pip install "genrescope[train]"' in done.stdout
+    assert 'pip install -c constraints.txt -e ".[train]"' in done.stdout

@@ -190,7 +190,7 @@ def test_without_torch_train_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["genrescope", "train", "--output", "x"])
     with pytest.raises(SystemExit):
         genrescope.main()
-    assert 'pip install "genrescope[train]"' in capsys.readouterr().err
+    assert 'pip install -c constraints.txt -e ".[train]"' in capsys.readouterr().err
 
 
 def test_help_names_every_recipe(monkeypatch, capsys):

@@ -225,7 +225,9 @@ def _need_training_packages() -> None:
     missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if missing:
         names = ", ".join(missing)
-        raise ConfigError(f'this command needs {names}, not part of the base install: pip install "genrescope[train]"')
+        raise ConfigError(
+            f'this command needs {names}, not part of the base install: in its folder, .venv/bin/pip install -c constraints.txt -e ".[train]"'
+        )
 
 
 def _default_cache() -> Path:
