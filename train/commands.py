@@ -226,7 +226,8 @@ def _need_training_packages() -> None:
     if missing:
         names = ", ".join(missing)
         raise ConfigError(
-            f'this command needs {names}, not part of the base install: in its folder, .venv/bin/pip install -c constraints.txt -e ".[train]"'
+            f"this command needs {names}, not part of the base install: "
+            'in its folder, .venv/bin/pip install -c constraints.txt -e ".[train]"'
         )
 
 
