@@ -6,6 +6,7 @@ from networks import export_random, random_network, random_windows
 
 from models.errors import ModelFileError
 from models.model_file import CARD_KEY, INPUT_NAME, open_model
+from models.scorer import DEFAULT_MODEL
 from train.export import OPSET, export, load_checkpoint
 
 
@@ -93,3 +94,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(ModelFileError, match=r"none\.ckpt: cannot be read"):
         load_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_a_model_does_not_tell_where_it_was_made(tmp_path):
+    made = export_random(tmp_path / "model.onnx").read_bytes()
+    for model in (made, DEFAULT_MODEL.read_bytes()):
+        assert b"stack_trace" not in model
+        assert b"lidy.py" not in model

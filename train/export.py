@@ -73,6 +73,14 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, windows: npt.NDAr
     return difference
 
 
+def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
+    """Leave out the exporter's notes, which are stack traces with the paths of the machine that made the model."""
+    noted = (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info)
+    for part in (model.graph, *noted, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
 def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
     network = network.eval()
     example = torch.zeros(2, *card.input_shape)
@@ -94,6 +102,7 @@ def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
     if program is None:
         raise ModelFileError("torch.onnx.export gave no model")
     model = program.model_proto
+    _forget_where_it_was_made(model)
     onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(model, full_check=True)
     return model
