@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +20,13 @@ from stream.events import Command, Health, HealthState, Hello, SetHalfLife, SetS
 
 SCRIPT = Path(dashboard.__file__).with_name("app.py")
 HELLO = Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35, CHOICES)
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's runner puts the script in the place of ``__main__`` and leaves it there: every process that a later
+    test spawns would then run the script first."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 class Engine:
