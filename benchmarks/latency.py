@@ -22,7 +22,7 @@ from machine import describe
 from models.frontend import FrontEnd, features
 from models.model_file import open_model
 from models.scorer import DEFAULT_MODEL
-from models.spec import ModelCard
+from models.spec import LogMel, ModelCard
 from stream.engine import FRAMES_PER_TICK
 
 ROUNDS = 30
@@ -42,7 +42,8 @@ def main() -> None:
 
 def front_end_cost(card: ModelCard) -> None:
     """Print what one hop of new audio costs our front end, and what recomputing its window costs librosa."""
-    spec, window = card.features, card.window
+    (spec,), window = card.inputs, card.window
+    assert isinstance(spec, LogMel)
     hop = window.hop_frames * spec.hop_samples
     hops = 20
     signal = np.random.default_rng(0).standard_normal(card.window_samples + hops * hop).astype(np.float32) * 0.1

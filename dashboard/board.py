@@ -52,8 +52,8 @@ class Board:
         self._column_end = 0
         self._next_sample = 0
         self._column_time = 0.0
-        n_mels = hello.card.features.n_mels if hello else 1
-        kept = int(FRAMES_KEPT_S / hello.card.features.seconds_per_frame) + 1 if hello else 1
+        n_mels = hello.picture.n_mels if hello else 1
+        kept = int(FRAMES_KEPT_S / hello.picture.seconds_per_frame) + 1 if hello else 1
         self._columns = np.zeros((kept, n_mels), dtype=np.uint8)
 
     @property
@@ -138,7 +138,7 @@ class Board:
             self._moments.popleft()
 
     def _draw(self, frames: Frames, hello: Hello) -> None:
-        features = hello.card.features
+        features = hello.picture
         if self._column_end:
             self._write(np.zeros((self._blank_before(frames, features.hop_samples), features.n_mels), dtype=np.uint8))
         self._write(wire.quantise(frames.values))
@@ -148,7 +148,7 @@ class Board:
     def _blank_before(self, frames: Frames, hop_samples: int) -> int:
         """Columns that were never heard between the last one and ``frames``, by the sample count or by the clock."""
         assert self._hello is not None
-        step_s = self._hello.card.features.seconds_per_frame
+        step_s = self._hello.picture.seconds_per_frame
         missing = (frames.start - self._next_sample) / hop_samples
         by_samples = round(missing) if missing >= 0 else RESTART_MARK
         hole_s = frames.time - len(frames.values) * step_s - self._column_time

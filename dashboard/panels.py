@@ -207,14 +207,12 @@ def seconds(value: float) -> str:
 
 def card_facts(card: ModelCard) -> dict[str, str]:
     """The model card by name of the fact: what it is, where it comes from, how good it is."""
-    features, window = card.features, card.window
     facts = {
         "Model": card.name,
         "What it is": card.description,
         "Network": card.architecture.name,
         "Labels": ", ".join(shown_label(label) for label in card.head.labels),
-        "Hears": f"{seconds(card.window_seconds)} at a time: {features.n_mels} mel bands x {window.frames} frames, "
-        f"{features.fmin_hz:g} to {features.fmax_hz:g} Hz",
+        "Hears": f"{seconds(card.window_seconds)} at a time: {card.hears}",
         "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
         "Trained on": card.provenance.data,
         "Measured by": card.provenance.protocol,

@@ -48,7 +48,7 @@ def encode(message: dict[str, Any]) -> str:
 
 def hello(event: Hello, *, boot: str, kept_s: float) -> dict[str, Any]:
     """What the page must know before it can draw. ``boot`` is new when columns are numbered anew."""
-    features = event.card.features
+    features = event.picture
     return {
         "type": "hello",
         "boot": boot,

@@ -55,9 +55,8 @@ def models(
             "what": card.description,
             **{head.name: ", ".join(head.labels) for head in card.heads},
             "window": f"{card.window_seconds:.2f} s, a verdict every "
-            f"{card.window.hop_frames * card.features.seconds_per_frame:.2f} s",
-            "input": f"{card.features.kind}, {card.features.n_mels} bands to {card.features.fmax_hz / 1000:g} kHz, "
-            f"{card.features.sample_rate_hz} Hz",
+            f"{card.window.hop_frames * card.clock.seconds_per_frame:.2f} s",
+            "input": card.hears,
             "trained on": card.provenance.data,
             "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.metrics.items()) or "no figures",
             "protocol": card.provenance.protocol,

@@ -6,16 +6,19 @@ fed once, so the two cannot drift apart; librosa is the independent reference in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from models.spec import FeatureSpec
+from models.spec import FeatureSpec, LogMel, Magnitude, Mfcc, Raw
 
 FloatArray = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+Transform = Callable[[FloatArray], Float64Array | FloatArray]
+"""From the samples under each frame (frames, n_fft) to the frames (frames, bands)."""
 
 _FRAMES_AT_ONCE = 32
 """Frames transformed together at most: a long file then needs no more memory than a short one, and what a channel keeps
@@ -23,7 +26,7 @@ stays small where there are hundreds."""
 
 
 @lru_cache(maxsize=8)
-def mel_filterbank(spec: FeatureSpec) -> Float64Array:
+def mel_filterbank(spec: LogMel | Mfcc) -> Float64Array:
     """Slaney-normalised mel weights from power spectrum to bands, shape (n_fft // 2 + 1, n_mels)."""
     import librosa  # slow to import: only a process that computes features pays for it
 
@@ -39,7 +42,7 @@ def mel_filterbank(spec: FeatureSpec) -> Float64Array:
 
 
 @lru_cache(maxsize=8)
-def band_centres_hz(spec: FeatureSpec) -> tuple[float, ...]:
+def band_centres_hz(spec: LogMel) -> tuple[float, ...]:
     """Centre frequency of each mel band, in Hz: for the axis of a spectrogram."""
     import librosa
 
@@ -48,27 +51,26 @@ def band_centres_hz(spec: FeatureSpec) -> tuple[float, ...]:
 
 
 class FrontEnd:
-    """Log-mel frames from a stream of mono samples.
+    """Feature frames from a stream of mono samples: frame by frame those of ``FeatureSpec``.
 
-    Frame ``i`` since the last ``reset`` covers samples ``[i * hop, i * hop + n_fft)``. Computed in double precision:
-    next to loud bands, single precision leaves quiet ones with an error that depends on how the samples were cut.
+    Computed in double precision: next to loud bands, single precision leaves quiet ones with an error that depends on
+    how the samples were cut.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
-        # Periodic Hann, as librosa's and scipy.signal's fftbins=True.
-        self._taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
-        self._mel = mel_filterbank(spec)
-        self._buffer = np.empty(spec.n_fft + _FRAMES_AT_ONCE * spec.hop_samples, dtype=np.float32)
-        self._filled = 0
-        self._no_frames = np.empty((0, spec.n_mels), dtype=np.float32)
+        self._transform = _transform(spec)
+        self._buffer = np.zeros(spec.n_fft + _FRAMES_AT_ONCE * spec.hop_samples, dtype=np.float32)
+        self._no_frames = np.empty((0, spec.bands), dtype=np.float32)
+        self.reset()
 
     def reset(self) -> None:
         """Forget the samples that do not yet make a frame: what comes next does not follow on."""
-        self._filled = 0
+        self._filled = self.spec.lead_samples
+        self._buffer[: self._filled] = 0.0
 
     def feed(self, samples: npt.NDArray[np.floating]) -> FloatArray:
-        """Take mono samples (n,), any number; return the frames they complete, shape (frames, n_mels)."""
+        """Take mono samples (n,), any number; return the frames they complete, shape (frames, bands)."""
         room = len(self._buffer) - self._filled
         if len(samples) <= room:
             return self._take(samples)
@@ -77,28 +79,56 @@ class FrontEnd:
         frames += [self._take(samples[first : first + step]) for first in range(room, len(samples), step)]
         return np.concatenate(frames)
 
+    def finish(self) -> FloatArray:
+        """End the stream; return the last frames, which zeros complete if frames are centred, (frames, bands)."""
+        frames = self.feed(np.zeros(self.spec.lead_samples, dtype=np.float32))
+        self.reset()
+        return frames
+
     def _take(self, samples: npt.NDArray[np.floating]) -> FloatArray:
         spec, buffer = self.spec, self._buffer
         filled = self._filled + len(samples)
         buffer[self._filled : filled] = samples
-        count = spec.frames_in(filled)
+        count = max(0, (filled - spec.n_fft) // spec.hop_samples + 1)
         if not count:
             self._filled = filled
             return self._no_frames
         # A strided view made by hand: sliding_window_view costs more than the transform of one frame.
         overlapping: FloatArray = np.ndarray((count, spec.n_fft), np.float32, buffer, strides=(4 * spec.hop_samples, 4))
-        frames = self._transform(overlapping)
+        frames = np.array(self._transform(overlapping), dtype=np.float32)
         used = count * spec.hop_samples
         self._filled = filled - used
         buffer[: self._filled] = buffer[used:filled].copy()
         return frames
 
-    def _transform(self, overlapping: FloatArray) -> FloatArray:
-        spectrum = scipy.fft.rfft(overlapping * self._taper, axis=1)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        return np.asarray(np.log10(np.maximum(power @ self._mel, self.spec.floor)), dtype=np.float32)
+
+def _transform(spec: FeatureSpec) -> Transform:
+    if isinstance(spec, Raw):
+        return lambda samples: samples
+    # Periodic Hann, as librosa's and scipy.signal's fftbins=True.
+    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
+
+    def power(samples: FloatArray) -> Float64Array:
+        spectrum = scipy.fft.rfft(samples * taper, axis=1)
+        return np.asarray(np.square(spectrum.real) + np.square(spectrum.imag))
+
+    if isinstance(spec, Magnitude):
+        return lambda samples: np.sqrt(power(samples))
+    if not isinstance(spec, LogMel | Mfcc):
+        raise TypeError(f"expected one of the kinds of features in models.spec, got {type(spec).__name__}")
+    mel, floor = mel_filterbank(spec), spec.floor
+
+    def log_mel(samples: FloatArray) -> Float64Array:
+        return np.asarray(np.log10(np.maximum(power(samples) @ mel, floor)))
+
+    if isinstance(spec, LogMel):
+        return log_mel if spec.unit == "log10" else lambda samples: 10.0 * log_mel(samples)
+    # The cosine transform as one matrix, (n_mels, n_mfcc); decibels by the factor 10.
+    cosines = 10.0 * scipy.fft.dct(np.eye(spec.n_mels), type=2, norm="ortho", axis=1)[:, : spec.n_mfcc]
+    return lambda samples: log_mel(samples) @ cosines
 
 
 def features(samples: npt.NDArray[np.floating], spec: FeatureSpec) -> FloatArray:
-    """Log-mel frames of a whole mono recording (n,), shape (frames, n_mels), in log10 units of power."""
-    return FrontEnd(spec).feed(samples)
+    """Frames of a whole mono recording (n,), shape (frames, bands)."""
+    front_end = FrontEnd(spec)
+    return np.concatenate([front_end.feed(samples), front_end.finish()])

@@ -13,8 +13,13 @@ from models.spec import ModelCard
 CARD_KEY = "genrescope.card"
 """Metadata key under which the card stands in the ONNX file."""
 
-INPUT_NAME = "features"
-"""Name of the graph's input, (batch, n_mels, frames); its outputs are logits named after the card's heads."""
+
+def input_names(card: ModelCard) -> list[str]:
+    """Names of the graph's inputs, each (batch, bands, frames); its outputs are logits named after the card's heads."""
+    if len(card.inputs) == 1:
+        return ["features"]
+    return [f"features_{index}" for index in range(len(card.inputs))]
+
 
 # ONNX Runtime's errors have no common root of their own.
 _LOAD_ERRORS = (
@@ -75,13 +80,15 @@ def _check_graph(path: Path, session: onnxruntime.InferenceSession, card: ModelC
         raise ModelFileError(f"model {path}: its card expected {what} {expected}, its graph has {actual}")
 
     inputs = {node.name: node for node in session.get_inputs()}
-    if set(inputs) != {INPUT_NAME}:
-        refuse("the input", [INPUT_NAME], sorted(inputs))
-    if inputs[INPUT_NAME].type != "tensor(float)":
-        refuse("an input of type", "tensor(float)", inputs[INPUT_NAME].type)
-    shape = inputs[INPUT_NAME].shape
-    if tuple(shape[1:]) != card.input_shape or isinstance(shape[0], int):
-        refuse("an input of shape", ("batch", *card.input_shape), tuple(shape))
+    names = input_names(card)
+    if set(inputs) != set(names):
+        refuse("the inputs", names, sorted(inputs))
+    for name, expected in zip(names, card.input_shapes, strict=True):
+        if inputs[name].type != "tensor(float)":
+            refuse("an input of type", "tensor(float)", inputs[name].type)
+        shape = inputs[name].shape
+        if tuple(shape[1:]) != expected or isinstance(shape[0], int):
+            refuse("an input of shape", ("batch", *expected), tuple(shape))
     outputs = {node.name: node for node in session.get_outputs()}
     if set(outputs) != {head.name for head in card.heads}:
         refuse("the outputs", sorted(head.name for head in card.heads), sorted(outputs))

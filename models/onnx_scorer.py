@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from models.model_file import INPUT_NAME, open_model
-from models.scorer import FloatArray, calibrated, check_windows
+from models.model_file import input_names, open_model
+from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
 
 
 class OnnxScorer:
@@ -21,11 +21,11 @@ class OnnxScorer:
         self._session, self.card = open_model(path, threads=threads)
         self.name = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
 
-    def score(self, windows: FloatArray) -> dict[str, FloatArray]:
+    def score(self, windows: WindowBatch) -> dict[str, FloatArray]:
         """See ``models.scorer.Scorer.score``."""
         check_windows(windows, self.card)
-        if not len(windows):
+        if not len(windows[0]):
             return {head.name: np.empty((0, len(head.labels)), dtype=np.float32) for head in self.card.heads}
         names = [head.name for head in self.card.heads]
-        logits = self._session.run(names, {INPUT_NAME: windows})
+        logits = self._session.run(names, dict(zip(input_names(self.card), windows, strict=True)))
         return {head.name: calibrated(values, head) for head, values in zip(self.card.heads, logits, strict=True)}

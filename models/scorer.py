@@ -14,6 +14,8 @@ from models.scorer_kind import ScorerKind
 from models.spec import Head, ModelCard
 
 FloatArray = npt.NDArray[np.float32]
+WindowBatch = tuple[FloatArray, ...]
+"""The same n windows as each of the card's inputs has them: one array (n, bands, frames) an input."""
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = PRETRAINED / "genre10-lidy-parallel.onnx"
@@ -27,8 +29,8 @@ class Scorer(Protocol):
     name: str
     """The runtime and its device, to show a person: ``ONNX Runtime 1.31 (CPU)``."""
 
-    def score(self, windows: FloatArray) -> Mapping[str, FloatArray]:
-        """Probabilities of each head, ``{head name: (n, classes)}``, for windows (n, n_mels, frames).
+    def score(self, windows: WindowBatch) -> Mapping[str, FloatArray]:
+        """Probabilities of each head, ``{head name: (n, classes)}``, for n windows.
 
         Raises:
             FeatureShapeError: the windows are not of the card's shape.
@@ -40,15 +42,17 @@ class FeatureShapeError(GenrescopeError):
     """Windows of another shape than the model's card says."""
 
 
-def check_windows(windows: FloatArray, card: ModelCard) -> None:
-    """Refuse windows that are not (n, n_mels, frames) of the card.
+def check_windows(windows: WindowBatch, card: ModelCard) -> None:
+    """Refuse windows that are not (n, bands, frames) of the card, or not equally many for each input.
 
     Raises:
         FeatureShapeError: with the expected and the actual shape.
     """
-    if windows.ndim != 3 or windows.shape[1:] != card.input_shape:
-        expected = ("n", *card.input_shape)
-        raise FeatureShapeError(f"model {card.name!r} expected windows of shape {expected}, got {windows.shape}")
+    shapes = [each.shape for each in windows]
+    n = shapes[0][:1] if shapes else ()
+    if shapes != [(*n, *shape) for shape in card.input_shapes]:
+        expected = [("n", *shape) for shape in card.input_shapes]
+        raise FeatureShapeError(f"model {card.name!r} expected windows of shape {expected}, got {shapes}")
 
 
 def calibrated(logits: FloatArray, head: Head) -> FloatArray:

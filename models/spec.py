@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION: Final = 1
-"""Version of the card's layout; a reader refuses a card with a higher number."""
+FORMAT_VERSION: Final = 2
+"""Version of the card's layout; a reader refuses a card with a higher number. Format 2 only adds to format 1: kinds of
+features other than log-mel, a second input, short windows, the decision on files."""
 
 Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -26,30 +27,43 @@ class _Spec(BaseModel):
 
 
 class FeatureSpec(_Spec):
-    """How samples become frames. No centring, periodic Hann, power spectrum, Slaney mel, ``log10(max(mel, floor))``.
+    """How samples become frames; its subclasses say of what kind. Periodic Hann where there is a spectrum.
 
-    A frame ``i`` covers samples ``[i * hop_samples, i * hop_samples + n_fft)``.
+    Not centred, frame ``i`` covers samples ``[i * hop_samples, i * hop_samples + n_fft)``. Centred, it covers
+    ``n_fft`` samples around ``i * hop_samples``, with zeros before the first sample and after the last.
     """
 
-    kind: Literal["log-mel"] = "log-mel"
+    kind: str
     sample_rate_hz: Annotated[int, Field(ge=8_000, le=192_000)]
     n_fft: Annotated[int, Field(ge=16)]
     hop_samples: Positive
-    n_mels: Positive
-    fmin_hz: Annotated[float, Field(ge=0.0)] = 0.0
-    fmax_hz: Annotated[float, Field(gt=0.0)]
-    floor: Annotated[float, Field(gt=0.0)] = 1e-10
+    centred: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
-            raise ValueError(
-                f"expected fmin_hz < fmax_hz <= sample_rate_hz / 2 = {self.sample_rate_hz / 2:g}, "
-                f"got {self.fmin_hz:g} and {self.fmax_hz:g}"
-            )
         if self.hop_samples > self.n_fft:
             raise ValueError(f"expected hop_samples <= n_fft, got {self.hop_samples} and {self.n_fft}")
+        if self.centred and self.hop_samples > self.n_fft // 2:
+            # The first frame would be there before the first hop is.
+            raise ValueError(
+                f"expected hop_samples <= n_fft / 2 for centred frames, got {self.hop_samples} and {self.n_fft}"
+            )
         return self
+
+    @property
+    def bands(self) -> int:
+        """Numbers in one frame: the height of the network's input."""
+        raise NotImplementedError
+
+    @property
+    def words(self) -> str:
+        """What the numbers of a frame are, for people."""
+        raise NotImplementedError
+
+    @property
+    def lead_samples(self) -> int:
+        """Zeros that stand before the first sample."""
+        return self.n_fft // 2 if self.centred else 0
 
     @property
     def seconds_per_frame(self) -> float:
@@ -57,23 +71,162 @@ class FeatureSpec(_Spec):
         return self.hop_samples / self.sample_rate_hz
 
     def frames_in(self, samples: int) -> int:
-        """Number of whole frames in ``samples`` samples."""
-        return max(0, (samples - self.n_fft) // self.hop_samples + 1)
+        """Number of frames that the first ``samples`` samples of a stream complete."""
+        return max(0, (self.lead_samples + samples - self.n_fft) // self.hop_samples + 1)
 
     def samples_for(self, frames: int) -> int:
-        """Number of samples that ``frames`` consecutive frames cover."""
-        return (frames - 1) * self.hop_samples + self.n_fft
+        """Number of samples from the start of a stream that complete its first ``frames`` frames."""
+        return (frames - 1) * self.hop_samples + self.n_fft - self.lead_samples
 
     def frames_nearest(self, seconds: float) -> int:
         """``seconds`` as a number of frame hops, at least one."""
         return max(1, round(seconds / self.seconds_per_frame))
 
 
+class _MelSpec(FeatureSpec):
+    """Power spectrum, Slaney mel, logarithm of ``max(mel, floor)``."""
+
+    n_mels: Positive
+    fmin_hz: Annotated[float, Field(ge=0.0)] = 0.0
+    fmax_hz: Annotated[float, Field(gt=0.0)]
+    floor: Annotated[float, Field(gt=0.0)] = 1e-10
+
+    @model_validator(mode="after")
+    def _within_the_spectrum(self) -> Self:
+        if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"expected fmin_hz < fmax_hz <= sample_rate_hz / 2 = {self.sample_rate_hz / 2:g}, "
+                f"got {self.fmin_hz:g} and {self.fmax_hz:g}"
+            )
+        return self
+
+
+class LogMel(_MelSpec):
+    """Mel bands of power, as ``log10`` or as decibels (ten times that; reference 1, nothing cut off at the bottom)."""
+
+    kind: Literal["log-mel"] = "log-mel"
+    unit: Literal["log10", "dB"] = "log10"
+
+    @property
+    def bands(self) -> int:
+        """The mel bands."""
+        return self.n_mels
+
+    @property
+    def words(self) -> str:
+        """The bands and their range."""
+        return f"{self.n_mels} mel bands from {self.fmin_hz:,g} to {self.fmax_hz:,g} Hz"
+
+    @property
+    def per_decibel(self) -> float:
+        """What one decibel is in the frames' unit."""
+        return 1.0 if self.unit == "dB" else 0.1
+
+
+class Mfcc(_MelSpec):
+    """The first ``n_mfcc`` coefficients of the orthonormal DCT-II over mel bands in decibels."""
+
+    kind: Literal["mfcc"] = "mfcc"
+    n_mfcc: Positive
+
+    @model_validator(mode="after")
+    def _no_more_than_bands(self) -> Self:
+        if self.n_mfcc > self.n_mels:
+            raise ValueError(f"expected n_mfcc <= n_mels, got {self.n_mfcc} and {self.n_mels}")
+        return self
+
+    @property
+    def bands(self) -> int:
+        """The coefficients."""
+        return self.n_mfcc
+
+    @property
+    def words(self) -> str:
+        """The coefficients and what they sum up."""
+        return f"{self.n_mfcc} cepstral coefficients of {self.n_mels} mel bands"
+
+
+class Magnitude(FeatureSpec):
+    """Magnitude of the short-time Fourier transform."""
+
+    kind: Literal["stft"] = "stft"
+
+    @property
+    def bands(self) -> int:
+        """The bins from 0 Hz to half the rate."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def words(self) -> str:
+        """The bins."""
+        return f"{self.bands:,} spectral magnitudes"
+
+
+class Raw(FeatureSpec):
+    """The samples themselves: frame ``i`` is the ``i``-th run of ``hop_samples`` samples."""
+
+    kind: Literal["raw"] = "raw"
+
+    @model_validator(mode="after")
+    def _side_by_side(self) -> Self:
+        if self.n_fft != self.hop_samples or self.centred:
+            raise ValueError(
+                f"expected raw frames side by side (n_fft == hop_samples, not centred), "
+                f"got {self.n_fft}, {self.hop_samples} and centred={self.centred}"
+            )
+        return self
+
+    @property
+    def bands(self) -> int:
+        """The samples of a frame."""
+        return self.hop_samples
+
+    @property
+    def words(self) -> str:
+        """The samples."""
+        return f"{self.bands:,} samples"
+
+
+AnyFeatureSpec = Annotated[LogMel | Mfcc | Magnitude | Raw, Field(discriminator="kind")]
+
+
 class WindowSpec(_Spec):
-    """How many frames the network sees at once, and how many pass between two looks."""
+    """How many frames of each input the network sees at once, and how many pass between two looks.
+
+    ``short`` says what becomes of audio that does not fill a window: ``wait`` until it does, or ``tile`` what there is
+    over and over, as the network's training did.
+    """
 
     frames: Positive
     hop_frames: Positive
+    short: Literal["wait", "tile"] = "wait"
+
+
+class FileDecision(_Spec):
+    """How a whole recording is judged: from which windows, and by which rule.
+
+    ``windows``: one every hop as live audio is heard (``hop``); the ``first`` alone; side by side from the beginning,
+    or overlapping by the share ``overlap`` (``consecutive``); at ``random`` places, each made of ``slices`` equal
+    pieces from different places. ``count`` windows at most, 0 for all there are; random ones need a number.
+    ``rule``: the label of the greatest ``mean`` or ``sum`` of the windows' probabilities (one label, two scales), or
+    the ``majority`` of the windows' labels, ties broken by the mean.
+    """
+
+    windows: Literal["hop", "first", "consecutive", "random"] = "hop"
+    count: Annotated[int, Field(ge=0)] = 0
+    overlap: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    slices: Positive = 1
+    rule: Literal["mean", "sum", "majority"] = "mean"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.windows == "random" and not self.count:
+            raise ValueError("expected a count of random windows, got 0")
+        if self.overlap and self.windows != "consecutive":
+            raise ValueError("overlap goes with consecutive windows")
+        if self.slices > 1 and self.windows != "random":
+            raise ValueError("slices go with random windows")
+        return self
 
 
 class Head(_Spec):
@@ -119,24 +272,36 @@ class Provenance(_Spec):
 class ModelCard(_Spec):
     """The contract of one model file.
 
-    ``inputs`` has one FeatureSpec for each input of the network (one, in format 1); ``heads[0]`` is the question whose
-    answer is the verdict. ``metrics`` are figures measured under ``provenance.protocol``.
+    ``inputs`` has one FeatureSpec for each input of the network; their frames keep step, so that one count of frames is
+    the window of all. ``heads[0]`` is the question whose answer is the verdict. ``metrics`` are figures measured under
+    ``provenance.protocol``; ``decision`` is how the recipe judges a file.
     """
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1)]
     description: str
     architecture: Architecture
-    inputs: Annotated[tuple[FeatureSpec, ...], Field(min_length=1, max_length=1)]
+    inputs: Annotated[tuple[AnyFeatureSpec, ...], Field(min_length=1, max_length=2)]
     normalisation: str
     window: WindowSpec
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
+    decision: FileDecision = FileDecision()
     provenance: Provenance
     metrics: dict[str, float] = {}
 
+    @model_validator(mode="after")
+    def _in_step(self) -> Self:
+        grids = {(spec.sample_rate_hz, spec.hop_samples, spec.samples_for(1)) for spec in self.inputs}
+        if len(grids) > 1:
+            raise ValueError(
+                "expected inputs whose frames keep step (the same rate, hop and end of the first frame), "
+                f"got (Hz, samples, samples) {sorted(grids)}"
+            )
+        return self
+
     @property
-    def features(self) -> FeatureSpec:
-        """The features of the network's input."""
+    def clock(self) -> FeatureSpec:
+        """The input that answers for rate, hop and frame count: they are the same for all inputs."""
         return self.inputs[0]
 
     @property
@@ -145,19 +310,25 @@ class ModelCard(_Spec):
         return self.heads[0]
 
     @property
-    def input_shape(self) -> tuple[int, int]:
-        """Shape of one window: ``(n_mels, frames)``, frequency x time."""
-        return (self.features.n_mels, self.window.frames)
+    def input_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shape of one window of each input: ``(bands, frames)``, frequency x time."""
+        return tuple((spec.bands, self.window.frames) for spec in self.inputs)
+
+    @property
+    def hears(self) -> str:
+        """The inputs in words: ``40 mel bands from 0 to 11,025 Hz x 80 frames of 22,050 Hz audio``."""
+        inputs = " and ".join(f"{spec.words} x {self.window.frames} frames" for spec in self.inputs)
+        return f"{inputs} of {self.clock.sample_rate_hz:,} Hz audio"
 
     @property
     def window_samples(self) -> int:
-        """Samples that one window covers."""
-        return self.features.samples_for(self.window.frames)
+        """Samples that must have been heard for one whole window."""
+        return self.clock.samples_for(self.window.frames)
 
     @property
     def window_seconds(self) -> float:
-        """Seconds that one window covers."""
-        return self.window_samples / self.features.sample_rate_hz
+        """Seconds that must have been heard for one whole window."""
+        return self.window_samples / self.clock.sample_rate_hz
 
     def to_json(self) -> str:
         """The card as the JSON text stored in the model file."""
@@ -179,13 +350,13 @@ class ModelCard(_Spec):
             raise ModelFileError(
                 f"the model's card has no format_version; expected a whole number up to {FORMAT_VERSION}"
             )
-        if version > FORMAT_VERSION:
+        if not 1 <= version <= FORMAT_VERSION:
             raise ModelFileError(
-                f"the model's card has format {version}, this genrescope reads up to {FORMAT_VERSION}: "
+                f"the model's card has format {version}, this genrescope reads 1 to {FORMAT_VERSION}: "
                 "upgrade genrescope or export the model again"
             )
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(json.dumps({**fields, "format_version": FORMAT_VERSION}))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "card"

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.errors import ModelFileError
 from models.model_file import open_model
-from models.scorer import FloatArray, calibrated, check_windows
+from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
 from models.spec import ModelCard
 
 
@@ -36,13 +36,13 @@ class TorchScorer:
         self.name = f"torch {torch.__version__} (CPU)"
         self._network = _network(path, self.card)
 
-    def score(self, windows: FloatArray) -> dict[str, FloatArray]:
+    def score(self, windows: WindowBatch) -> dict[str, FloatArray]:
         """See ``models.scorer.Scorer.score``."""
         import torch
 
         check_windows(windows, self.card)
         with torch.inference_mode(), _one_thread():
-            logits = self._network(torch.from_numpy(np.ascontiguousarray(windows)))
+            logits = self._network(*(torch.from_numpy(np.ascontiguousarray(each)) for each in windows))
         return {head.name: calibrated(logits[head.name].numpy(), head) for head in self.card.heads}
 
 

@@ -13,6 +13,7 @@ from models.frontend import FrontEnd
 from models.spec import ModelCard
 from stream.events import Event, Frames, Gap, Health, HealthState, Verdict, VerdictState
 from stream.level import FloatArray, LevelMeter
+from stream.picture import Picture
 from stream.ring import Block, Ring
 from stream.source import Source
 from stream.supervisor import Supervisor
@@ -54,10 +55,11 @@ class Channel:
         self.name = name
         self.vote = RunningVote(card.head, half_life_s=half_life_s)
         self._card = card
-        self._spec = card.features
+        self._spec = card.clock
         self._frames_per_tick = frames_per_tick
         self._on_due = on_due
-        self._front_end = FrontEnd(self._spec)
+        self._front_ends = [FrontEnd(spec) for spec in card.inputs]
+        self._picture = Picture(card)
         self._windows = Windows(card, hop_frames=hop_frames)
         self._listen(source, start=0)
 
@@ -83,10 +85,13 @@ class Channel:
 
     def _begin(self, start: int) -> None:
         """What comes next does not follow on from what has been."""
-        self._front_end.reset()
+        for front_end in self._front_ends:
+            front_end.reset()
+        self._picture.reset()
         self._level.reset()
         self._windows.reset(start)
-        self._segment_start = self._frames_end = start
+        self._segment_start = start
+        self._shown = 0  # frames of the picture since then
         self._wanted = 1
 
     def start(self) -> None:
@@ -132,16 +137,17 @@ class Channel:
                 events.append(self._gap(block))
             self._expected = block.end
             active = self._level.feed(block.samples)
-            frames = self._front_end.feed(block.samples)
+            frames = [front_end.feed(block.samples) for front_end in self._front_ends]
             due += [self._due_look(look, block) for look in self._windows.feed(frames, active)]
-            if len(frames):
-                events.append(self._frames(frames, block))
+            shown = self._picture.feed(block.samples, frames)
+            if len(shown):
+                events.append(self._frames(shown, block))
         if self.source.live and len(due) > 1:
             # The one overload rule: the newest window wins, the drop is counted.
             self.dropped += sum(one.look.features is not None for one in due[:-1])
             due = due[-1:]
         heard = self._expected - self._segment_start
-        until_frames = self._frames_end - self._segment_start + self._spec.samples_for(self._frames_per_tick)
+        until_frames = self._picture.spec.samples_for(self._shown + self._frames_per_tick)
         self._wanted = max(1, min(self._windows.samples_until_due, until_frames) - heard)
         return due, events
 
@@ -154,9 +160,10 @@ class Channel:
         return gap
 
     def _frames(self, frames: FloatArray, block: Block) -> Frames:
-        start = self._frames_end
-        self._frames_end += len(frames) * self._spec.hop_samples
-        end = start + self._spec.samples_for(len(frames))
+        spec = self._picture.spec
+        start = self._segment_start + self._shown * spec.hop_samples - spec.lead_samples
+        self._shown += len(frames)
+        end = self._segment_start + spec.samples_for(self._shown)
         return Frames(self.name, start, self._unix_time(end, self._captured_at(end, block)), frames)
 
     def _captured_at(self, end: int, block: Block) -> float:
@@ -194,6 +201,9 @@ class Channel:
             if standing.label is not None:
                 state = VerdictState.DECIDED
                 label = self._card.head.labels[standing.label]
+            if not look.whole:
+                # Said of part of a window, repeated: a label, but not one to rely on.
+                state = VerdictState.WARMING_UP
         if (state, label) != self._verdict_since[:2]:
             self._verdict_since = (state, label, due.time)
         latency_ms = (time.monotonic() - due.captured_at) * 1000

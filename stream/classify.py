@@ -119,7 +119,7 @@ def classify(
         AudioError: the file cannot be read, or is shorter than the model's window.
     """
     card = scorer.card
-    rate = card.features.sample_rate_hz
+    rate = card.clock.sample_rate_hz
     collector = _Collector(rate)
     source = AudioFile(path, speed=MAX_SPEED)
     engine = Engine(scorer, {"file": source}, [collector], hop_s=hop_s, half_life_s=half_life_s)

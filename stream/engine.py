@@ -96,7 +96,7 @@ class Engine:
             scorer=self._scorer.name,
             source=self.channels[0].source.address,
             half_life_s=self.half_life_s,
-            hop_s=self.hop_frames * card.features.seconds_per_frame,
+            hop_s=self.hop_frames * card.clock.seconds_per_frame,
             choices=self._choices,
         )
 
@@ -152,11 +152,12 @@ class Engine:
             scored = one.look.features is not None and not one.look.silent
             self._publish(channel.decide(one, next(scores) if scored else None))
 
-    def _score(self, windows: Sequence[FloatArray]) -> Iterator[FloatArray | None]:
+    def _score(self, windows: Sequence[tuple[FloatArray, ...]]) -> Iterator[FloatArray | None]:
         """Probabilities (classes,) of each window; None where the network gave numbers that are none."""
         if not windows:
             return
-        for probabilities in self._scorer.score(np.stack(windows))[self._scorer.card.head.name]:
+        batch = tuple(np.stack(each) for each in zip(*windows, strict=True))
+        for probabilities in self._scorer.score(batch)[self._scorer.card.head.name]:
             if np.isfinite(probabilities).all():
                 yield probabilities
                 continue
@@ -215,4 +216,4 @@ def checked_hop(seconds: float, card: ModelCard) -> int:
         raise ConfigError(
             f"expected a hop of more than 0 and at most the window's {card.window_seconds:.2f} seconds, got {seconds:g}"
         )
-    return card.features.frames_nearest(seconds)
+    return card.clock.frames_nearest(seconds)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.spec import ModelCard
+from models.spec import LogMel, ModelCard
+from stream.picture import picture_spec
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -18,7 +19,7 @@ class VerdictState(StrEnum):
     """How far a verdict may be trusted."""
 
     WARMING_UP = "warming-up"
-    """Less than one whole window of unbroken audio so far."""
+    """Less than one whole window of unbroken audio so far. A network trained on short audio too may name it already."""
     SILENCE = "silence"
     """The window is mostly silent; the vote is frozen."""
     UNSURE = "unsure"
@@ -163,6 +164,11 @@ class Hello:
     half_life_s: float
     hop_s: float
     choices: tuple[SourceChoice, ...] = field(default=())
+
+    @property
+    def picture(self) -> LogMel:
+        """What the frames of the spectrogram are."""
+        return picture_spec(self.card)
 
 
 @dataclass(frozen=True, slots=True)

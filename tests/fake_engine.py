@@ -12,7 +12,7 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from models.spec import Architecture, FeatureSpec, Head, ModelCard, Provenance, WindowSpec
+from models.spec import Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
 from stream.engine import FRAMES_PER_TICK
 from stream.events import (
     Command,
@@ -35,7 +35,7 @@ CARD = ModelCard(
     name="genre10-fake",
     description="Stands in for a real model in tests of the page.",
     architecture=Architecture(name="lidy-parallel"),
-    inputs=(FeatureSpec(sample_rate_hz=22_050, n_fft=1536, hop_samples=768, n_mels=40, fmax_hz=11_025.0),),
+    inputs=(LogMel(sample_rate_hz=22_050, n_fft=1536, hop_samples=768, n_mels=40, fmax_hz=11_025.0),),
     normalisation="per band",
     window=WindowSpec(frames=80, hop_frames=10),
     heads=(Head(name="genre", labels=LABELS),),
@@ -56,7 +56,7 @@ CHOICES = (
     SourceChoice("http://127.0.0.1:8000/live.mp3", "Radio Loopback"),
 )
 WINDOW_S = CARD.window_seconds
-HOP_S = CARD.window.hop_frames * CARD.features.seconds_per_frame
+HOP_S = CARD.window.hop_frames * CARD.clock.seconds_per_frame
 # What "plays", over and over: seconds and the label that it sounds like; None is silence, "" is nothing in particular.
 PROGRAMME: tuple[tuple[float, str | None], ...] = (
     (70, "jazz"),
@@ -76,7 +76,7 @@ def music() -> npt.NDArray[np.float32]:
     """Log-mel frames of 40 s of chords, bass and beats, (frames, n_mels) in log10 units."""
     from models.frontend import features
 
-    rate = CARD.features.sample_rate_hz
+    rate = CARD.clock.sample_rate_hz
     rng = np.random.default_rng(7)
     t = np.arange(40 * rate) / rate
     out = 0.0004 * rng.standard_normal(len(t))
@@ -94,7 +94,7 @@ def music() -> npt.NDArray[np.float32]:
         out[at] += 0.12 * np.exp(-local * 30) * rng.standard_normal(len(local)) * (beat % 2 == 1)
         out[at] += 0.05 * np.exp(-local * 60) * np.diff(rng.standard_normal(len(local) + 1))
     sweep = 0.08 * np.sin(2 * np.pi * np.cumsum(600 + 500 * np.sin(2 * np.pi * t / 7)) / rate)
-    return features((out + sweep * (np.sin(2 * np.pi * t / 13) > 0)).astype(np.float32), CARD.features)
+    return features((out + sweep * (np.sin(2 * np.pi * t / 13) > 0)).astype(np.float32), CARD.clock)
 
 
 class FakeEngine:
@@ -143,7 +143,7 @@ class FakeEngine:
         self._link.publish(Settings(self.source, self.half_life_s, CHOICES, refused))
 
     def _run(self) -> None:
-        features = CARD.features
+        features = CARD.clock
         step_s = features.seconds_per_frame
         music()  # before the clock starts: it takes a moment to make
         self._link.publish(Hello(self._boot, CHANNEL, CARD, "fake", self.source, self.half_life_s, HOP_S, CHOICES))
@@ -170,7 +170,7 @@ class FakeEngine:
                 self._history_s = 0.0
 
     def _events(self, frame: int, at: float, begin: float) -> Iterator[Event]:
-        features = CARD.features
+        features = CARD.clock
         playing = self._playing(at - begin)
         values = music()[frame % len(music())][None, :]
         if playing is None:
@@ -212,8 +212,8 @@ class FakeEngine:
     def _verdict(self, frame: int, at: float, playing: str | None) -> Verdict:
         rng = np.random.default_rng(frame)
         raw: npt.NDArray[np.float32] | None = None
-        sample = CARD.features.samples_for(frame + 1)
-        heard_s = frame * CARD.features.seconds_per_frame
+        sample = CARD.clock.samples_for(frame + 1)
+        heard_s = frame * CARD.clock.seconds_per_frame
         if heard_s < WINDOW_S:
             state, label = VerdictState.WARMING_UP, None
         elif playing is None:

@@ -82,7 +82,7 @@ def test_the_page_has_every_class_and_figure(evaluation, tmp_path):
 
 def test_windows_are_those_of_live_audio():
     frames = np.random.default_rng(0).standard_normal((107, 40)).astype(np.float32)
-    windows = windows_of(frames, CARD)
+    (windows,) = windows_of(frames, CARD)
     assert windows.shape == (3, 40, 80)
     for index, window in enumerate(windows):
         start = index * CARD.window.hop_frames
@@ -91,8 +91,8 @@ def test_windows_are_those_of_live_audio():
 
 def test_another_level_is_the_features_of_softer_audio():
     sound = np.random.default_rng(0).standard_normal(20_000).astype(np.float32) * 0.1
-    shifted = at_level(features(sound, CARD.features), -20.0, CARD)
-    np.testing.assert_allclose(shifted, features(sound * np.float32(0.1), CARD.features), atol=1e-5)
+    shifted = at_level(features(sound, CARD.clock), -20.0, CARD)
+    np.testing.assert_allclose(shifted, features(sound * np.float32(0.1), CARD.clock), atol=1e-5)
     assert at_level(np.full((1, 40), -9.5, dtype=np.float32), -20.0, CARD).min() == -10.0
     assert shifted.dtype == np.float32
 

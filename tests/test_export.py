@@ -5,7 +5,7 @@ import torch
 from networks import export_random, random_network, random_windows
 
 from models.errors import ModelFileError
-from models.model_file import CARD_KEY, INPUT_NAME, open_model
+from models.model_file import CARD_KEY, input_names, open_model
 from models.scorer import DEFAULT_MODEL
 from train.export import OPSET, export, load_checkpoint
 
@@ -20,7 +20,7 @@ def test_a_network_becomes_one_checked_file(tmp_path, name):
     assert read == card
     model = onnx.load(path)
     assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", OPSET)]
-    assert [node.name for node in model.graph.input] == [INPUT_NAME]
+    assert [node.name for node in model.graph.input] == [input_names]
     assert [node.name for node in model.graph.output] == ["genre"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param  # any batch
     assert {tensor.name for tensor in model.graph.initializer} >= set(network.state_dict())
@@ -31,8 +31,10 @@ def test_the_file_gives_the_networks_own_logits(tmp_path):
     session, _ = open_model(export_random(tmp_path / "model.onnx"))
     windows = random_windows(card, 5)
     with torch.inference_mode():
-        expected = network.eval()(torch.from_numpy(windows))["genre"].numpy()
-    np.testing.assert_allclose(session.run(["genre"], {INPUT_NAME: windows})[0], expected, atol=1e-4)
+        expected = network.eval()(*map(torch.from_numpy, windows))["genre"].numpy()
+    np.testing.assert_allclose(
+        session.run(["genre"], dict(zip(input_names(card), windows, strict=True)))[0], expected, atol=1e-4
+    )
 
 
 def test_a_network_that_runs_differently_elsewhere_is_not_written(tmp_path, monkeypatch):
@@ -58,8 +60,8 @@ def test_a_checkpoint_gives_back_network_and_card(tmp_path):
     expected, expected_card = random_network()
     assert card == expected_card
     assert not network.training
-    windows = torch.from_numpy(random_windows(card, 2))
-    assert torch.equal(network(windows)["genre"], expected.eval()(windows)["genre"])
+    windows = tuple(map(torch.from_numpy, random_windows(card, 2)))
+    assert torch.equal(network(*windows)["genre"], expected.eval()(*windows)["genre"])
 
 
 class Evil:

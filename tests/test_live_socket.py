@@ -34,15 +34,15 @@ from dashboard.viewer_token import LIFETIME_S, TokenMint
 from stream.events import Frames, Health, HealthState, Hello, Settings, Verdict, VerdictState
 from stream.page_link import FRAMES_KEPT_S
 
-HOP = CARD.features.hop_samples
-STEP_S = CARD.features.seconds_per_frame
+HOP = CARD.clock.hop_samples
+STEP_S = CARD.clock.seconds_per_frame
 HELLO = Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35, CHOICES)
 CAPACITY = int(FRAMES_KEPT_S / STEP_S) + 1
 
 
 def frames(index: int, *, count: int = 1, level: float = -3.0, late_s: float = 0.0) -> Frames:
     """``count`` frames from number ``index`` on, captured ``late_s`` later than their number says."""
-    values = np.full((count, CARD.features.n_mels), level, np.float32)
+    values = np.full((count, CARD.clock.bands), level, np.float32)
     return Frames(CHANNEL, index * HOP, (index + count) * STEP_S + late_s, values)
 
 
@@ -151,7 +151,7 @@ def columns(message: bytes) -> tuple[int, npt.NDArray[np.uint8]]:
     kind, count, first, _ = wire.COLUMNS_HEADER.unpack_from(message)
     assert kind == wire.COLUMNS_KIND
     levels = np.frombuffer(message, np.uint8, offset=wire.COLUMNS_HEADER.size)
-    return int(first), levels.reshape(count, CARD.features.n_mels)
+    return int(first), levels.reshape(count, CARD.clock.bands)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_the_board_stays_within_its_bounds_and_to_its_channel() -> None:
     assert len(moments) == 601
     assert {moment.label for moment in moments} == {"jazz"}
     out, _ = board.since(Cursor())
-    assert [columns(part)[1].shape for part in out if isinstance(part, bytes)] == [(CAPACITY, CARD.features.n_mels)]
+    assert [columns(part)[1].shape for part in out if isinstance(part, bytes)] == [(CAPACITY, CARD.clock.bands)]
 
 
 def test_a_clock_that_is_set_back_takes_back_what_is_later() -> None:

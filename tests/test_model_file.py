@@ -21,7 +21,7 @@ def test_a_model_brings_its_card(tmp_path):
 def test_temperature_of_the_card_is_applied(tmp_path):
     card = toy_card()
     hot = card.model_copy(update={"heads": (card.head.model_copy(update={"temperature": 10.0}),)})
-    windows = np.random.default_rng(0).standard_normal((3, *card.input_shape)).astype(np.float32)
+    windows = tuple(np.random.default_rng(0).standard_normal((3, *s)).astype(np.float32) for s in card.input_shapes)
     sharp = OnnxScorer(save_toy(tmp_path / "a.onnx", card)).score(windows)["pitch"]
     soft = OnnxScorer(save_toy(tmp_path / "b.onnx", hot)).score(windows)["pitch"]
     expected = sharp**0.1 / (sharp**0.1).sum(axis=1, keepdims=True)
@@ -77,5 +77,5 @@ def test_external_data_is_not_followed(tmp_path):
 
 def test_windows_of_another_shape_are_refused(tmp_path):
     scorer = OnnxScorer(save_toy(tmp_path / "toy.onnx"))
-    with pytest.raises(FeatureShapeError, match=r"\('n', 12, 40\), got \(1, 40, 12\)"):
-        scorer.score(np.zeros((1, 40, 12), np.float32))
+    with pytest.raises(FeatureShapeError, match=r"\('n', 12, 40\)\], got \[\(1, 40, 12\)\]"):
+        scorer.score((np.zeros((1, 40, 12), np.float32),))

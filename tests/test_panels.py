@@ -56,7 +56,7 @@ def test_a_model_that_never_decides_is_said_to() -> None:
 
 
 def test_frequency_ticks_stand_where_their_bands_are() -> None:
-    centres = band_centres_hz(CARD.features)
+    centres = band_centres_hz(CARD.clock)
     ticks = panels.frequency_ticks(centres)
     assert [tick.text for tick in ticks] == ["100 Hz", "200 Hz", "500 Hz", "1 kHz", "2 kHz", "5 kHz", "10 kHz"]
     for tick in ticks:

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,8 @@ from pydantic import ValidationError
 from toy import SPEC, toy_card
 
 from models.errors import ModelFileError
-from models.spec import FORMAT_VERSION, FeatureSpec, Head, ModelCard
+from models.frontend import features
+from models.spec import FORMAT_VERSION, FileDecision, Head, LogMel, Magnitude, Mfcc, ModelCard, Raw
 
 
 def test_card_survives_json():
@@ -23,7 +25,7 @@ def test_samples_and_frames_are_inverse(frames: int):
 
 
 def test_the_papers_window_is_2_82_seconds():
-    at_44k = FeatureSpec(sample_rate_hz=44_100, n_fft=3072, hop_samples=1536, n_mels=40, fmax_hz=22_050)
+    at_44k = LogMel(sample_rate_hz=44_100, n_fft=3072, hop_samples=1536, n_mels=40, fmax_hz=22_050)
     assert at_44k.samples_for(80) == 124_416
     assert at_44k.samples_for(80) / 44_100 == pytest.approx(2.82, abs=0.005)
 
@@ -33,7 +35,10 @@ def test_the_papers_window_is_2_82_seconds():
     [
         (lambda card: card.pop("heads"), "heads"),
         (lambda card: card.update(windoww=1), "windoww"),
-        (lambda card: card["inputs"][0].update(kind="wavelet"), "kind"),
+        (lambda card: card["inputs"][0].update(kind="wavelet"), "inputs"),
+        (lambda card: card["inputs"][0].update(n_mfcc=5), "n_mfcc"),
+        (lambda card: card["inputs"].append(card["inputs"][0] | {"hop_samples": 128}), "keep step"),
+        (lambda card: card.update(format_version=0), "reads 1 to"),
         (lambda card: card["inputs"][0].update(fmax_hz=9e9), "fmax_hz"),
         (lambda card: card["heads"][0].update(labels=["a", "a"]), "distinct"),
         (lambda card: card.update(format_version=FORMAT_VERSION + 1), "upgrade genrescope"),
@@ -56,3 +61,39 @@ def test_text_that_is_no_card_is_refused():
 def test_leave_above_enter_is_refused():
     with pytest.raises(ValidationError, match="leave"):
         Head(name="genre", labels=("a", "b"), enter=0.3, leave=0.4)
+
+
+def test_a_card_of_the_first_format_is_read():
+    fields = json.loads(toy_card().to_json()) | {"format_version": 1}
+    for new in ("decision",):
+        del fields[new]
+    for new in ("centred", "unit"):
+        del fields["inputs"][0][new]
+    del fields["window"]["short"]
+    assert ModelCard.from_json(json.dumps(fields)) == toy_card()
+
+
+def test_the_papers_centred_frames():
+    magnitude = Magnitude(sample_rate_hz=44_100, n_fft=2048, hop_samples=1024, centred=True)
+    assert magnitude.bands == 1025
+    assert features(np.zeros(10**6, np.float32), magnitude).shape == (977, 1025)
+    assert features(np.zeros(131_072, np.float32), magnitude).shape == (129, 1025)
+    raw = Raw(sample_rate_hz=44_100, n_fft=1024, hop_samples=1024)
+    assert [spec.samples_for(129) for spec in (magnitude, raw)] == [129 * 1024] * 2
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Raw(sample_rate_hz=8_000, n_fft=512, hop_samples=256), "side by side"),
+        (lambda: Magnitude(sample_rate_hz=8_000, n_fft=512, hop_samples=300, centred=True), "centred"),
+        (lambda: Magnitude(sample_rate_hz=8_000, n_fft=512, hop_samples=600), "hop_samples <= n_fft"),
+        (lambda: Mfcc(sample_rate_hz=8_000, n_fft=512, hop_samples=256, n_mels=12, fmax_hz=4_000, n_mfcc=13), "n_mfcc"),
+        (lambda: FileDecision(windows="random"), "count"),
+        (lambda: FileDecision(windows="first", overlap=0.5), "overlap"),
+        (lambda: FileDecision(windows="first", slices=2), "slices"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(make, says):
+    with pytest.raises(ValidationError, match=says):
+        make()

@@ -18,7 +18,7 @@ from daemons import Icecast, PulseAudio, wait_until
 from toy import save_toy, tone, toy_card
 
 from models.onnx_scorer import OnnxScorer
-from models.spec import FeatureSpec
+from models.spec import LogMel
 from stream.channel import Channel
 from stream.engine import Engine
 from stream.events import Event, Gap, Health, HealthState, Verdict, VerdictState
@@ -28,7 +28,7 @@ from stream.radio import Radio
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 RATE_HZ = 44_100
-CARD = toy_card(FeatureSpec(sample_rate_hz=RATE_HZ, n_fft=2048, hop_samples=1024, n_mels=12, fmax_hz=8_000))
+CARD = toy_card(LogMel(sample_rate_hz=RATE_HZ, n_fft=2048, hop_samples=1024, n_mels=12, fmax_hz=8_000))
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def read_card(checkpoint):
 def test_the_model_has_learned_and_says_how(trained):
     scorer = load_scorer(trained / "model.onnx")
     for label in LABELS:
-        unheard = features(clip(label, 77), scorer.card.features)
+        unheard = features(clip(label, 77), scorer.card.clock)
         scores = scorer.score(windows_of(unheard, scorer.card))["genre"]
         assert scorer.card.head.labels[scores.mean(axis=0).argmax()] == label
     card = scorer.card
@@ -72,7 +72,7 @@ def test_the_model_has_learned_and_says_how(trained):
 def test_onnx_and_torch_score_it_alike(trained, music):
     scorers = [load_scorer(trained / "model.onnx", kind) for kind in (ScorerKind.ONNX, ScorerKind.TORCH)]
     card = scorers[0].card
-    real = features(load(music.parent / "low/0.wav", card.features.sample_rate_hz), card.features)
+    real = features(load(music.parent / "low/0.wav", card.clock.sample_rate_hz), card.clock)
     by_onnx, by_torch = (scorer.score(windows_of(real, card))["genre"] for scorer in scorers)
     np.testing.assert_allclose(by_onnx, by_torch, atol=1e-4)
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import SPEC, toy_card
 
-from stream.windows import Windows
+from models.spec import WindowSpec
+from stream.windows import FIRST_LOOK_S, Windows
 
 CARD = toy_card(frames=8, hop_frames=3)
 BANDS = SPEC.n_mels
@@ -24,7 +25,7 @@ def looks_of(sizes, *, start=0, hop=3, active=None):
     looks, at, given_active = [], 0, 0
     for size in sizes:
         until = min(len(active), at + size + 2)
-        looks += windows.feed(frames[at : at + size], active[given_active:until])
+        looks += windows.feed([frames[at : at + size]], active[given_active:until])
         at, given_active = at + size, until
     return looks
 
@@ -39,8 +40,10 @@ def test_any_chunking_gives_the_same_looks_on_the_same_grid(sizes, hop):
         if count < 8:
             assert look.features is None
         else:
-            assert look.features.shape == CARD.input_shape
-            np.testing.assert_array_equal(look.features[0], np.arange(count - 8, count))
+            assert look.whole
+            (window,) = look.features
+            assert (window.shape,) == CARD.input_shapes
+            np.testing.assert_array_equal(window[0], np.arange(count - 8, count))
         assert not look.silent
 
 
@@ -52,16 +55,45 @@ def test_a_window_is_silent_when_most_of_it_is():
 
 def test_no_window_spans_a_reset():
     windows = Windows(CARD, hop_frames=3)
-    windows.feed(numbered(10), np.ones(12, np.bool_))
+    windows.feed([numbered(10)], np.ones(12, np.bool_))
     windows.reset(50_000)
-    looks = windows.feed(numbered(8) + 100, np.ones(10, np.bool_))
+    looks = windows.feed([numbered(8) + 100], np.ones(10, np.bool_))
     assert [look.features is None for look in looks] == [True, True, False]
     assert looks[-1].end == 50_000 + SPEC.samples_for(8)
-    assert looks[-1].features.min() == 100
+    assert looks[-1].features[0].min() == 100
 
 
 def test_it_knows_how_much_audio_the_next_look_needs():
     windows = Windows(CARD, hop_frames=3)
     assert windows.samples_until_due == SPEC.samples_for(2)
-    windows.feed(numbered(2), np.ones(4, np.bool_))
+    windows.feed([numbered(2)], np.ones(4, np.bool_))
     assert windows.samples_until_due == SPEC.samples_for(5)
+
+
+def test_where_training_repeated_short_audio_a_long_window_is_looked_at_while_it_fills():
+    size, hop = 200, 10
+    card = toy_card(frames=size).model_copy(update={"window": WindowSpec(frames=size, hop_frames=hop, short="tile")})
+    windows = Windows(card, hop_frames=hop)
+    looks = windows.feed([numbered(260)], np.ones(262, np.bool_))
+    enough = round(FIRST_LOOK_S / SPEC.seconds_per_frame)
+    for look in looks:
+        heard = SPEC.frames_in(look.end)
+        assert look.whole == (heard >= size)
+        if heard < enough:
+            assert look.features is None
+            continue
+        (window,) = look.features
+        expected = np.arange(size) % heard if heard < size else np.arange(heard - size, heard)
+        np.testing.assert_array_equal(window[0], expected)
+    assert {look.features is None for look in looks} == {True, False}
+    assert {look.whole for look in looks} == {True, False}
+
+
+def test_two_inputs_are_cut_at_the_same_frames():
+    spec = SPEC.model_copy(update={"n_mels": 5})
+    card = toy_card(frames=8).model_copy(update={"inputs": (SPEC, spec)})
+    windows = Windows(card, hop_frames=3)
+    looks = windows.feed([numbered(12), numbered(12)[:, :5] + 1000], np.ones(14, np.bool_))
+    first, second = looks[-1].features
+    assert (first.shape, second.shape) == card.input_shapes == ((12, 8), (5, 8))
+    np.testing.assert_array_equal(first[:5] + 1000, second)

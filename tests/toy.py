@@ -10,17 +10,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.model_file import CARD_KEY, INPUT_NAME
-from models.spec import Architecture, FeatureSpec, Head, ModelCard, Provenance, WindowSpec
+from models.model_file import CARD_KEY, input_names
+from models.spec import Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
 from stream.source import Chunk, EndOfAudio, FloatArray
 
 RATE_HZ = 8_000
-SPEC = FeatureSpec(sample_rate_hz=RATE_HZ, n_fft=512, hop_samples=256, n_mels=12, fmax_hz=4_000)
+SPEC = LogMel(sample_rate_hz=RATE_HZ, n_fft=512, hop_samples=256, n_mels=12, fmax_hz=4_000)
 LABELS = ("low", "middle", "high")
 TONES_HZ = {"low": 150.0, "middle": 1_000.0, "high": 3_000.0}
 
 
-def toy_card(spec: FeatureSpec = SPEC, *, frames: int = 40, hop_frames: int = 5) -> ModelCard:
+def toy_card(spec: LogMel = SPEC, *, frames: int = 40, hop_frames: int = 5) -> ModelCard:
     """The card of a model that hears which third of the mel bands is loudest."""
     return ModelCard(
         name="toy",
@@ -36,17 +36,18 @@ def toy_card(spec: FeatureSpec = SPEC, *, frames: int = 40, hop_frames: int = 5)
 
 def toy_graph(card: ModelCard) -> onnx.ModelProto:
     """Mean over the frames, then over each third of the bands, as logits."""
-    bands, frames = card.input_shape
+    ((bands, frames),) = card.input_shapes
+    (name,) = input_names(card)
     thirds = np.zeros((bands, len(LABELS)), dtype=np.float32)
     for index, part in enumerate(np.array_split(np.arange(bands), len(LABELS))):
         thirds[part, index] = 4.0 / len(part)
     graph = helper.make_graph(
         [
-            helper.make_node("ReduceMean", [INPUT_NAME, "axes"], ["mean"], keepdims=0),
+            helper.make_node("ReduceMean", [name, "axes"], ["mean"], keepdims=0),
             helper.make_node("MatMul", ["mean", "thirds"], [card.head.name]),
         ],
         "toy",
-        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["batch", bands, frames])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", bands, frames])],
         [helper.make_tensor_value_info(card.head.name, TensorProto.FLOAT, ["batch", len(LABELS)])],
         [numpy_helper.from_array(thirds, "thirds"), numpy_helper.from_array(np.array([2]), "axes")],
     )

@@ -187,7 +187,7 @@ def evaluate(
         if fold not in folds:
             raise DatasetError(f"expected a fold among {folds}, got {fold}")
         tracks = [track for track in tracks if track.fold == fold]
-    store = FeatureCache(cache or _default_cache(), loaded.card.features)
+    store = FeatureCache(cache or _default_cache(), loaded.card.clock)
     features = read_features(store, tracks, frames=loaded.card.window.frames, workers=workers)
     louder = {path: at_level(values, level_db, loaded.card) for path, values in features.features.items()}
     evaluation = evaluate_model(loaded, tracks, louder)
@@ -216,7 +216,8 @@ def export(
 
     network, card = load_checkpoint(checkpoint)
     # Not real music, but of its range: from the floor to loud, in log10 of power.
-    windows = np.random.default_rng(0).uniform(-10.0, 4.0, (32, *card.input_shape)).astype(np.float32)
+    random = np.random.default_rng(0)
+    windows = tuple(random.uniform(-10.0, 4.0, (32, *shape)).astype(np.float32) for shape in card.input_shapes)
     difference = export_model(network, card, output, windows=windows)
     Console(highlight=False).print(f"model: {output} (torch and ONNX Runtime differ by {difference:.1e} at most)")
 

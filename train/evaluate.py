@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import DatasetError
-from models.scorer import Scorer
-from models.spec import ModelCard
+from models.errors import ConfigError, DatasetError
+from models.scorer import Scorer, WindowBatch
+from models.spec import LogMel, ModelCard
 from train.calibration import ScoredTracks, expected_calibration_error
 from train.dataset import Track
 from train.progress import track_progress
@@ -108,20 +108,23 @@ def evaluate(scorer: Scorer, tracks: Sequence[Track], features: Mapping[Path, Fl
         for track in track_progress(used, total=len(used), title="scoring")
     ]
     targets = np.array([card.head.labels.index(track.label) for track in used])
-    hop_s = card.window.hop_frames * card.features.seconds_per_frame
+    hop_s = card.window.hop_frames * card.clock.seconds_per_frame
     return Evaluation(card, used, ScoredTracks(windows, targets, hop_s))
 
 
-def windows_of(features: FloatArray, card: ModelCard) -> FloatArray:
-    """All windows (n, n_mels, frames) that live audio looks at, silent ones too, from features (frames, n_mels)."""
+def windows_of(features: FloatArray, card: ModelCard) -> WindowBatch:
+    """All windows that live audio looks at, silent ones too, from features (frames, bands) of the one input."""
     views = np.lib.stride_tricks.sliding_window_view(features, card.window.frames, axis=0)
-    return np.ascontiguousarray(views[:: card.window.hop_frames])
+    return (np.ascontiguousarray(views[:: card.window.hop_frames]),)
 
 
 def at_level(features: FloatArray, level_db: float, card: ModelCard) -> FloatArray:
     """Features (frames, n_mels) as they would be of audio ``level_db`` decibels louder."""
     # In log10 of power, 10 dB are one unit.
-    floor = np.log10(card.features.floor)
+    (spec,) = card.inputs
+    if not isinstance(spec, LogMel):
+        raise ConfigError(f"expected a model of mel bands to change the level of, this one hears {spec.words}")
+    floor = np.log10(spec.floor)
     return np.asarray(np.maximum(features + np.float32(level_db / 10), floor), dtype=np.float32)
 
 

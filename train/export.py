@@ -7,15 +7,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import nn
 
 from models.architectures import build
 from models.errors import ModelFileError
-from models.model_file import CARD_KEY, INPUT_NAME
-from models.scorer import load_scorer
+from models.model_file import CARD_KEY, input_names
+from models.scorer import WindowBatch, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import ModelCard
 from train.atomic_write import replacing
@@ -49,12 +48,12 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     return network.eval(), card
 
 
-def export(network: nn.Module, card: ModelCard, path: Path, *, windows: npt.NDArray[np.float32]) -> float:
+def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBatch) -> float:
     """Write the model file; return the greatest difference in probability between torch and ONNX Runtime.
 
     Args:
-        network: takes (batch, n_mels, frames), gives a dict of logits by head name.
-        windows: real ones, (n, n_mels, frames), to compare both runtimes on.
+        network: takes (batch, bands, frames) for each input, gives a dict of logits by head name.
+        windows: real ones, to compare both runtimes on.
 
     Raises:
         ModelFileError: the two runtimes differ by more than ``PARITY``. The file is not written then.
@@ -83,17 +82,17 @@ def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
 
 def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
     network = network.eval()
-    example = torch.zeros(2, *card.input_shape)
+    examples = tuple(torch.zeros(2, *shape) for shape in card.input_shapes)
     with warnings.catch_warnings():
         # torch's own exporter uses what torch deprecates, and logs every package that it does without.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             network,
-            (example,),
-            input_names=[INPUT_NAME],
+            examples,
+            input_names=input_names(card),
             output_names=[head.name for head in card.heads],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: torch.export.Dim("batch")},) * len(examples),
             opset_version=OPSET,
             # The optimiser folds weights away (a bias of zeros); ONNX Runtime optimises at load anyway.
             optimize=False,

@@ -64,7 +64,7 @@ class FeatureCache:
                 features: FloatArray = archive["features"]
         except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
             return None
-        whole = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == self.spec.n_mels
+        whole = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == self.spec.bands
         return features if whole else None
 
     def compute(self, path: Path) -> FloatArray:

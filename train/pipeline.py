@@ -67,7 +67,7 @@ class Run:
         network, card = load_checkpoint(checkpoint)
         card = card.model_copy(update={"heads": (head,) if head else card.heads, "metrics": metrics or {}})
         some = list(self.features.features.values())[:_PARITY_TRACKS]
-        export(network, card, path, windows=np.concatenate([windows_of(values, card) for values in some]))
+        export(network, card, path, windows=(np.concatenate([windows_of(values, card)[0] for values in some]),))
 
     def evaluate(self, model: Path, tracks: Sequence[Track]) -> Evaluation:
         """Score tracks with a model file."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
-from models.spec import Architecture, FeatureSpec, WindowSpec
+from models.spec import Architecture, LogMel, WindowSpec
 
 
 class LidyRecipe(BaseModel):
@@ -48,10 +48,10 @@ class LidyRecipe(BaseModel):
         return self
 
     @property
-    def feature_spec(self) -> FeatureSpec:
+    def feature_spec(self) -> LogMel:
         """The features that the recipe's network takes."""
         scale = self.sample_rate_hz / 44_100
-        return FeatureSpec(
+        return LogMel(
             sample_rate_hz=self.sample_rate_hz,
             n_fft=round(3072 * scale),
             hop_samples=round(1536 * scale),

@@ -43,8 +43,7 @@ def markdown(evaluation: Evaluation, *, picture: str) -> str:
         "",
         card.description,
         "",
-        f"- Network: {card.architecture.name}, {card.input_shape[0]} mel bands x {card.input_shape[1]} frames "
-        f"({card.window_seconds:.2f} s), {card.features.sample_rate_hz:,} Hz",
+        f"- Network: {card.architecture.name}, {card.window_seconds:.2f} s: {card.hears}",
         f"- Data: {card.provenance.data}",
         f"- Protocol: {card.provenance.protocol}; {card.provenance.epochs} epochs, seed {card.provenance.seed}",
         f"- Calibration: temperature {card.head.temperature:g}; a label enters at {card.head.enter:g} and leaves below "
