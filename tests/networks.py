@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models.architectures import build
+from models.normalise import Normaliser
 from models.spec import Head, ModelCard, Provenance
 from train.export import export
 from train.recipes import make_recipe
@@ -16,26 +17,29 @@ from train.recipes import make_recipe
 LABELS = ("a", "b", "c")
 
 
-def random_network(recipe_name: str = "lidy-timbral") -> tuple[nn.Module, ModelCard]:
-    recipe = make_recipe(recipe_name)
+def random_network(recipe_name: str = "lidy-timbral", **settings: object) -> tuple[nn.Module, ModelCard]:
+    recipe = make_recipe(recipe_name, settings)
     card = ModelCard(
         name="random",
         description="random weights",
         architecture=recipe.architecture_spec,
-        inputs=(recipe.feature_spec,),
-        normalisation="per band",
+        inputs=recipe.inputs,
+        normalisation=recipe.normalisation,
         window=recipe.window_spec,
         heads=(Head(name="genre", labels=LABELS, temperature=1.7),),
+        decision=recipe.decision,
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
     torch.manual_seed(0)
     network = build(card)
-    network.standardise.fit(torch.randn(1000, recipe.feature_spec.n_mels) * 1.5 - 2)
+    if isinstance(normaliser := getattr(network, "normalise", None), Normaliser):
+        normaliser.fit([torch.randn(1000, recipe.inputs[0].bands) * 1.5 - 2])
     return network, card
 
 
-def random_windows(card: ModelCard, n: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(-2.0, 1.5, (n, *card.input_shape)).astype(np.float32)
+def random_windows(card: ModelCard, n: int) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(0)
+    return tuple(random.normal(-2.0, 1.5, (n, *shape)).astype(np.float32) for shape in card.input_shapes)
 
 
 def export_random(path: Path, recipe_name: str = "lidy-timbral") -> Path:

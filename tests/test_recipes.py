@@ -14,14 +14,16 @@ def test_the_papers_values_are_the_defaults():
 @pytest.mark.parametrize("rate", [22_050, 44_100])
 def test_a_window_is_the_papers_2_82_seconds_at_either_rate(rate):
     recipe = make_recipe("lidy-parallel", {"sample_rate_hz": rate})
-    samples = recipe.feature_spec.samples_for(recipe.window_spec.frames)
-    assert samples == 124_416 * rate // 44_100  # section 2.1
-    assert recipe.feature_spec.fmax_hz == rate / 2
+    (spec,) = recipe.inputs
+    assert spec.samples_for(recipe.window_spec.frames) == 124_416 * rate // 44_100  # section 2.1
+    assert spec.fmax_hz == rate / 2
 
 
 def test_the_other_input_size():
     recipe = make_recipe("lidy-parallel", {"input_size": "80x82"})
-    assert (recipe.feature_spec.n_mels, recipe.window_spec.frames) == (80, 82)
+    (spec,) = recipe.inputs
+    assert (spec.n_mels, recipe.window_spec.frames) == (80, 82)
+    assert spec.frames_in(124_416 // 2) == 81  # and one more that zeros after the segment complete
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

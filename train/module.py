@@ -17,11 +17,15 @@ from torch.nn import functional
 
 from models.architectures import build
 from models.model_file import CARD_KEY
-from models.spec import ModelCard
-from train.recipes import LidyRecipe
-from train.segments import Batch, ConsecutiveSegments, LabelledFrames, RandomSegments
+from models.normalise import Normaliser
+from models.spec import LogMel, ModelCard
+from train.recipe import Recipe
+from train.segments import Batch, ConsecutiveSegments, Gain, LabelledFrames, RandomSegments
 
-_VALIDATION_BATCH = 256
+_MOMENTUM = 0.9
+"""The default of TFLearn, whose momentum optimiser a recipe means."""
+_VALIDATION_NUMBERS = 4_000_000
+"""Numbers in a batch of validation windows at most: 16 MB, and what the layers make of them."""
 
 
 class Tally:
@@ -56,7 +60,7 @@ class TrainingModule(lightning.LightningModule):
     def __init__(
         self,
         card: ModelCard,
-        recipe: LidyRecipe,
+        recipe: Recipe,
         *,
         training: LabelledFrames,
         validation: LabelledFrames | None,
@@ -68,7 +72,8 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(seed)
         # Channels last: the same numbers, and the convolutions of one channel take half the time on a processor.
         self.network: Any = build(card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network.standardise.fit(training.frames)
+        if isinstance(normaliser := getattr(self.network, "normalise", None), Normaliser):
+            normaliser.fit(training.frames_of(0))
         self.training_tally, self.validation_tally = Tally(), Tally()
         self._file_sums = torch.zeros(0)
 
@@ -77,29 +82,48 @@ class TrainingModule(lightning.LightningModule):
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The next epoch's batches; asked for again before every epoch."""
-        recipe, frames = self.recipe, self.card.window.frames
-        per_file, batch_size = recipe.segments_per_file, recipe.batch_size
-        if recipe.segments == "consecutive":
-            return ConsecutiveSegments(self.training_frames, frames, per_file, batch_size, seed=self._epoch_seed())
-        return RandomSegments(
-            self.training_frames,
-            frames,
-            per_file,
-            batch_size,
-            seed=self._epoch_seed(),
-            gain_db=recipe.random_gain_db,
-            floor=math.log10(self.card.features.floor),
-        )
+        recipe, seed = self.recipe, self._epoch_seed()
+        common: dict[str, Any] = {"data": self.training_frames, "frames": self.card.window.frames, "seed": seed}
+        common |= {"batch_size": recipe.batch_size, "rank": self.global_rank, "world": self._world_size()}
+        if recipe.segments == "random":
+            return RandomSegments(**common, per_file=recipe.segments_per_file, slices=recipe.slices, gain=self._gain())
+        per_file = 1 if recipe.segments == "first" else recipe.segments_per_file
+        return ConsecutiveSegments(**common, step=self._step(recipe.overlap), per_file=per_file)
+
+    def _step(self, overlap: float) -> int:
+        return max(1, round(self.card.window.frames * (1.0 - overlap)))
+
+    def _gain(self) -> Gain | None:
+        (*_, spec) = self.card.inputs
+        if not self.recipe.random_gain_db or not isinstance(spec, LogMel):
+            return None
+        return Gain(self.recipe.random_gain_db * spec.per_decibel, math.log10(spec.floor) * 10 * spec.per_decibel)
+
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self._trainer is not None else 1
 
     def val_dataloader(self) -> Iterable[Batch]:
-        """Windows side by side over every validation file; nothing if there is none."""
+        """The windows that training would take, or windows side by side over every validation file; nothing if there
+        is none."""
         if self.validation_frames is None:
             return []
-        return ConsecutiveSegments(self.validation_frames, self.card.window.frames, None, _VALIDATION_BATCH, seed=None)
+        numbers = sum(bands * frames for bands, frames in self.card.input_shapes)
+        return ConsecutiveSegments(
+            self.validation_frames,
+            self.card.window.frames,
+            min(256, max(1, _VALIDATION_NUMBERS // numbers)),
+            seed=None,
+            step=self._step(0.0),
+            per_file=1 if self.recipe.segments == "first" else 0,
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Plain SGD at a constant rate."""
-        return torch.optim.SGD(self.parameters(), lr=self.recipe.learning_rate)
+        """The recipe's optimiser."""
+        rate = self.recipe.learning_rate
+        if self.recipe.optimiser == "adam":
+            return torch.optim.Adam(self.parameters(), lr=rate)
+        momentum = _MOMENTUM if self.recipe.optimiser == "momentum" else 0.0
+        return torch.optim.SGD(self.parameters(), lr=rate, momentum=momentum)
 
     def on_train_epoch_start(self) -> None:
         """Let the epoch's dropout follow from its number."""
@@ -122,7 +146,7 @@ class TrainingModule(lightning.LightningModule):
         self._file_sums.index_add_(0, batch.tracks, logits.softmax(1))
 
     def _loss(self, batch: Batch, tally: Tally) -> tuple[Tensor, Tensor]:
-        logits: Tensor = self.network(batch.windows)[self.card.head.name].float()
+        logits: Tensor = self.network(*batch.windows)[self.card.head.name].float()
         loss = functional.cross_entropy(logits, batch.targets)
         tally.add(logits, batch.targets, loss)
         return logits, loss

@@ -7,7 +7,7 @@ has not heard it; the network that ships then learns from that fold too, with th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from train.calibration import calibrate
 from train.dataset import Split, Track, describe_counts, split_by_fold
 from train.evaluate import Evaluation, evaluate, windows_of
 from train.export import export, load_checkpoint
-from train.features_cache import FeatureCache, FeatureSet
+from train.features import TrackFeatures, read_features
 from train.loop import fit
 from train.module import TrainingModule
 from train.plan import Plan
@@ -41,7 +41,7 @@ class Run:
     plan: Plan
     folder: Path
     tracks: list[Track]
-    features: FeatureSet
+    features: TrackFeatures
 
     def network(
         self, stage: str, training: Sequence[Track], validation: Sequence[Track], *, protocol: str, resume: bool
@@ -85,19 +85,8 @@ def open_run(plan: Plan, folder: Path, *, cache: Path, workers: int, resume: boo
     tracks = plan.read_tracks()
     split_by_fold(tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
     plan.keep(folder, resume=resume)
-    store = FeatureCache(cache, recipe.feature_spec)
-    features = read_features(store, tracks, frames=recipe.window_spec.frames, workers=workers)
+    features = read_features(recipe.inputs, recipe.window_spec, tracks, cache=cache, workers=workers)
     return Run(plan, folder, [track for track in tracks if track.path in features.features], features)
-
-
-def read_features(cache: FeatureCache, tracks: Iterable[Track], *, frames: int, workers: int) -> FeatureSet:
-    """Features of all tracks that can be used; every other one is named."""
-    features = cache.load_all([track.path for track in tracks], min_frames=frames, workers=workers)
-    for reason in features.skipped.values():
-        say(f"skipped: {reason}")
-    if features.skipped:
-        say(f"skipped {len(features.skipped)} files in all")
-    return features
 
 
 def make_model(run: Run, model: Path, *, resume: bool) -> Evaluation:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ConfigError
-from models.spec import Head, ModelCard, Provenance
+from models.spec import AnyFeatureSpec, Head, ModelCard, Provenance
 from train.atomic_write import replacing
 from train.dataset import Track, labels_of, read_tracks
-from train.recipes import LidyRecipe, make_recipe
+from train.recipe import Recipe
+from train.recipes import make_recipe
 
 PLAN_NAME = "plan.json"
 
@@ -39,7 +40,7 @@ class Plan(BaseModel):
     data: str = "not stated"
     licence: str = "not stated"
 
-    def make_recipe(self) -> LidyRecipe:
+    def make_recipe(self) -> Recipe:
         """The recipe with the plan's settings."""
         return make_recipe(self.recipe, self.settings)
 
@@ -61,10 +62,11 @@ class Plan(BaseModel):
             name=self.name,
             description=self.description,
             architecture=recipe.architecture_spec,
-            inputs=(recipe.feature_spec,),
-            normalisation="mean and deviation of each mel band over the training tracks, inside the network",
+            inputs=cast(tuple[AnyFeatureSpec, ...], recipe.inputs),
+            normalisation=recipe.normalisation,
             window=recipe.window_spec,
             heads=(Head(name=self.head, labels=labels_of(tracks)),),
+            decision=recipe.decision,
             provenance=Provenance(
                 data=self.data,
                 protocol=protocol,

@@ -1,8 +1,9 @@
-"""Training windows cut from features in memory, a whole batch at a time."""
+"""Training windows cut from the features of many tracks, a whole batch at a time."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,111 +14,151 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.windowing import tile
 from train.dataset import Track
+
+FloatArray = npt.NDArray[np.float32]
 
 
 class Batch(NamedTuple):
-    """``windows`` (batch, n_mels, frames), and for each the index of its label and of its track, both (batch,)."""
+    """``windows``: (batch, bands, frames) of each input; for each window the index of its label and of its track, both
+    (batch,)."""
 
-    windows: Tensor
+    windows: tuple[Tensor, ...]
     targets: Tensor
     tracks: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFrames:
-    """Features of many tracks end to end: ``frames`` (all frames, n_mels); track ``i`` has ``lengths[i]`` of them from
-    ``starts[i]`` on and the label ``targets[i]``. At 40 bands a thousand clips of 30 s take 160 MB."""
+    """Features of many tracks, left where they are (in memory-mapped files): ``tracks[i]`` has those of each input, all
+    of as many frames, (frames, bands); ``targets`` (tracks,) their labels."""
 
-    frames: Tensor
-    starts: Tensor
-    lengths: Tensor
+    tracks: Sequence[tuple[FloatArray, ...]]
     targets: Tensor
 
     @classmethod
     def join(
-        cls, tracks: Sequence[Track], features: Mapping[Path, npt.NDArray[np.float32]], labels: Sequence[str]
+        cls, tracks: Sequence[Track], features: Mapping[Path, tuple[FloatArray, ...]], labels: Sequence[str]
     ) -> Self:
-        """Put the tracks' features end to end, in the order of ``tracks``."""
-        pieces = [torch.from_numpy(features[track.path]) for track in tracks]
-        lengths = torch.tensor([len(piece) for piece in pieces])
+        """Of these tracks, in their order."""
         return cls(
-            frames=torch.cat(pieces),
-            starts=lengths.cumsum(0) - lengths,
-            lengths=lengths,
-            targets=torch.tensor([labels.index(track.label) for track in tracks]),
+            [features[track.path] for track in tracks],
+            torch.tensor([labels.index(track.label) for track in tracks]),
         )
 
-    def cut(self, tracks: Tensor, offsets: Tensor, frames: int) -> Tensor:
-        """Windows (n, n_mels, frames) that begin ``offsets`` (n,) frames into ``tracks`` (n,)."""
-        rows = (self.starts[tracks] + offsets)[:, None] + torch.arange(frames)
-        return self.frames[rows].transpose(1, 2)
+    def lengths(self) -> Tensor:
+        """Frames of each track, (tracks,)."""
+        return torch.tensor([len(inputs[0]) for inputs in self.tracks])
+
+    def frames_of(self, at: int) -> Iterator[Tensor]:
+        """The frames of input ``at``, (frames, bands), track by track."""
+        for inputs in self.tracks:
+            yield torch.from_numpy(np.array(inputs[at]))
+
+    def cut(self, tracks: Tensor, offsets: Tensor, frames: int) -> tuple[Tensor, ...]:
+        """Windows (n, bands, frames) of each input from ``tracks`` (n,): each made of slices of equal length that begin
+        ``offsets`` (n, slices) frames into its track, joined in time. Where a track is too short it is repeated."""
+        n, slices = offsets.shape
+        length = frames // slices
+        chosen = tracks.tolist()
+        starts = offsets.tolist()
+        windows = []
+        for at, first in enumerate(self.tracks[chosen[0]]):
+            batch = np.empty((n, slices, length, first.shape[1]), dtype=np.float32)
+            for row, track in enumerate(chosen):
+                values = self.tracks[track][at]
+                for piece, start in enumerate(starts[row]):
+                    cut = values[start : start + length]
+                    batch[row, piece] = cut if len(cut) == length else tile(cut, length)
+            # The frames stay side by side in memory; frequency x time is a view of it.
+            windows.append(torch.from_numpy(batch.reshape(n, frames, -1)).transpose(1, 2))
+        return tuple(windows)
 
 
-@dataclass(frozen=True)
-class RandomSegments:
-    """One epoch of segments from random positions: ``per_file`` of each track, all shuffled.
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A random level for each window of mel bands: up to ``most`` either way, in the features' unit, never below
+    ``floor``."""
 
-    ``gain_db`` shifts each segment's level by up to so many decibels either way; nothing falls below ``floor`` (log10).
-    The same ``seed`` gives the same epoch.
-    """
-
-    data: LabelledFrames
-    frames: int
-    per_file: int
-    batch_size: int
-    seed: int
-    gain_db: float
+    most: float
     floor: float
 
-    def __len__(self) -> int:
-        return math.ceil(len(self.data.targets) * self.per_file / self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        random = torch.Generator().manual_seed(self.seed)
-        tracks = torch.arange(len(self.data.targets)).repeat(self.per_file)
-        tracks = tracks[torch.randperm(len(tracks), generator=random)]
-        room = self.data.lengths[tracks] - self.frames + 1
-        offsets = (torch.rand(len(tracks), generator=random, dtype=torch.float64) * room).long()
-        # log10 of power: 10 dB are one unit.
-        gains = (torch.rand(len(tracks), generator=random) * 2 - 1) * (self.gain_db / 10)
-        for batch in range(0, len(tracks), self.batch_size):
-            chosen = slice(batch, batch + self.batch_size)
-            windows = self.data.cut(tracks[chosen], offsets[chosen], self.frames)
-            if self.gain_db:
-                windows = (windows + gains[chosen, None, None]).clamp_min(self.floor)
-            yield Batch(windows, self.data.targets[tracks[chosen]], tracks[chosen])
+    def apply(self, windows: tuple[Tensor, ...], random: Tensor) -> tuple[Tensor, ...]:
+        """``windows`` at levels that follow from ``random`` (n,) in [0, 1)."""
+        shift = ((random * 2 - 1) * self.most)[:, None, None]
+        return tuple((each + shift).clamp_min(self.floor) for each in windows)
 
 
 @dataclass(frozen=True)
-class ConsecutiveSegments:
-    """Segments side by side from each track's beginning, at most ``per_file`` of each (None: all).
-
-    Shuffled by ``seed``; in the order of the tracks if it is None.
-    """
+class Segments(ABC):
+    """One epoch of batches of windows of ``frames`` frames. The same ``seed`` gives the same epoch; None leaves the
+    windows in the order of the tracks. Batches are as even as they can be: one of a single window would have no
+    variance for a batch normalisation. With several processes, each (``rank`` of ``world``) takes its share of every
+    batch."""
 
     data: LabelledFrames
     frames: int
-    per_file: int | None
     batch_size: int
     seed: int | None
+    rank: int = 0
+    world: int = 1
 
-    def _counts(self) -> Tensor:
-        counts = self.data.lengths // self.frames
-        return counts if self.per_file is None else counts.clamp_max(self.per_file)
+    @abstractmethod
+    def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Tracks (n,) and offsets (n, slices) of all windows, in the order of the tracks."""
 
     def __len__(self) -> int:
-        return math.ceil(int(self._counts().sum()) / self.batch_size)
+        return len(self._batches(len(self._windows(torch.Generator())[0])))
+
+    def _batches(self, windows: int) -> list[Tensor]:
+        return list(torch.arange(windows).tensor_split(max(1, math.ceil(windows / self.batch_size))))
 
     def __iter__(self) -> Iterator[Batch]:
-        counts = self._counts()
+        random = torch.Generator().manual_seed(self.seed or 0)
+        tracks, offsets = self._windows(random)
+        order = torch.arange(len(tracks)) if self.seed is None else torch.randperm(len(tracks), generator=random)
+        levels = torch.rand(len(tracks), generator=random)
+        for places in self._batches(len(tracks)):
+            mine = order[places][self.rank :: self.world]
+            windows = self._adjust(self.data.cut(tracks[mine], offsets[mine], self.frames), levels[mine])
+            yield Batch(windows, self.data.targets[tracks[mine]], tracks[mine])
+
+    def _adjust(self, windows: tuple[Tensor, ...], _random: Tensor) -> tuple[Tensor, ...]:
+        return windows
+
+
+@dataclass(frozen=True)
+class RandomSegments(Segments):
+    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces."""
+
+    per_file: int = 1
+    slices: int = 1
+    gain: Gain | None = None
+
+    def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        lengths = self.data.lengths()
+        tracks = torch.arange(len(lengths)).repeat_interleave(self.per_file)
+        room = (lengths[tracks] - self.frames // self.slices + 1).clamp_min(1)
+        places = torch.rand(len(tracks), self.slices, generator=draw, dtype=torch.float64)
+        return tracks, (places * room[:, None]).long()
+
+    def _adjust(self, windows: tuple[Tensor, ...], random: Tensor) -> tuple[Tensor, ...]:
+        return windows if self.gain is None else self.gain.apply(windows, random)
+
+
+@dataclass(frozen=True)
+class ConsecutiveSegments(Segments):
+    """Windows one after the other from each track's beginning, at most ``per_file`` of each (0: all), each beginning
+    ``step`` frames after the one before. A track shorter than a window has one, repeated."""
+
+    step: int = 1
+    per_file: int = 0
+
+    def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:  # noqa: ARG002  # nothing is drawn
+        counts = ((self.data.lengths() - self.frames) // self.step + 1).clamp_min(1)
+        if self.per_file:
+            counts = counts.clamp_max(self.per_file)
         tracks = torch.arange(len(counts)).repeat_interleave(counts)
         first = (counts.cumsum(0) - counts).repeat_interleave(counts)
-        offsets = (torch.arange(len(tracks)) - first) * self.frames
-        if self.seed is not None:
-            order = torch.randperm(len(tracks), generator=torch.Generator().manual_seed(self.seed))
-            tracks, offsets = tracks[order], offsets[order]
-        for batch in range(0, len(tracks), self.batch_size):
-            chosen = slice(batch, batch + self.batch_size)
-            windows = self.data.cut(tracks[chosen], offsets[chosen], self.frames)
-            yield Batch(windows, self.data.targets[tracks[chosen]], tracks[chosen])
+        return tracks, ((torch.arange(len(tracks)) - first) * self.step)[:, None]
