@@ -1,21 +1,24 @@
 """The three networks of Lidy & Schindler, "Parallel Convolutional Neural Networks for Music Genre and Mood
 Classification", MIREX 2016.
 
-The paper's: kernels, pools, filter counts, the merge by concatenation, 200 sigmoid units, LeakyReLU 0.3, dropout 0.2,
-Glorot uniform. Ours, where it is silent or contradicts itself: valid padding (only this fits its quoted feature maps,
-at 80 mel x 82 frames), zero biases (the default of Keras, which it used), and the standardisation in front.
+The paper's: kernels, pools, filter counts, the merge by concatenation, 200 sigmoid units (section 2.2); LeakyReLU 0.3,
+dropout 0.2, Glorot uniform (section 2.3). Ours, where it is silent or contradicts itself: valid padding (only this fits
+its quoted feature maps, at 80 mel x 82 frames), zero biases (the default of Keras, which it used), and the
+standardisation of each mel band in front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import ConfigError
-from models.standardise import Standardise
+from models.heads import Heads
+from models.normalise import Standardise
 
 HIDDEN_UNITS = 200
 LEAK = 0.3
@@ -30,11 +33,11 @@ class PipelineShape:
     kernel: tuple[int, int]
     pool: tuple[int, int]
 
-    def output(self, n_mels: int, frames: int) -> tuple[int, int, int]:
+    def output(self, bands: int, frames: int) -> tuple[int, int, int]:
         """Shape of the pooled maps, (filters, bands, frames); sizes below 1 mean that the input is too small."""
-        bands = (n_mels - self.kernel[0] + 1) // self.pool[0]
-        steps = (frames - self.kernel[1] + 1) // self.pool[1]
-        return self.filters, bands, steps
+        pooled_bands = (bands - self.kernel[0] + 1) // self.pool[0]
+        pooled_frames = (frames - self.kernel[1] + 1) // self.pool[1]
+        return self.filters, pooled_bands, pooled_frames
 
 
 TIMBRAL = (PipelineShape(30, (10, 12), (1, 20)),)
@@ -50,7 +53,7 @@ class LidyNetwork(nn.Module):
 
     Args:
         pipelines: the convolutions; each sees the whole input.
-        n_mels, frames: size of the input.
+        bands, frames: size of the input, mel bands x frames.
         heads: classes of each head by its name.
 
     Raises:
@@ -58,16 +61,16 @@ class LidyNetwork(nn.Module):
     """
 
     def __init__(
-        self, pipelines: tuple[PipelineShape, ...], *, n_mels: int, frames: int, heads: Mapping[str, int]
+        self, pipelines: tuple[PipelineShape, ...], *, bands: int, frames: int, heads: Mapping[str, int]
     ) -> None:
         super().__init__()
-        shapes = [pipeline.output(n_mels, frames) for pipeline in pipelines]
-        if any(bands < 1 or steps < 1 for _, bands, steps in shapes):
+        shapes = [pipeline.output(bands, frames) for pipeline in pipelines]
+        if any(min(shape) < 1 for shape in shapes):
             raise ConfigError(
                 f"expected an input large enough for every kernel and pool of {list(pipelines)}, "
-                f"got {n_mels} mel bands x {frames} frames"
+                f"got {bands} mel bands x {frames} frames"
             )
-        self.standardise = Standardise(n_mels)
+        self.normalise = Standardise(bands)
         self.pipelines = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(1, pipeline.filters, pipeline.kernel),
@@ -78,10 +81,9 @@ class LidyNetwork(nn.Module):
             )
             for pipeline in pipelines
         )
-        self.hidden = nn.Linear(sum(filters * bands * steps for filters, bands, steps in shapes), HIDDEN_UNITS)
+        self.hidden = nn.Linear(sum(prod(shape) for shape in shapes), HIDDEN_UNITS)
         self.dropout = nn.Dropout(DROPOUT)
-        self.heads = nn.ModuleList(nn.Linear(HIDDEN_UNITS, classes) for classes in heads.values())
-        self.head_names = tuple(heads)
+        self.heads = Heads(HIDDEN_UNITS, heads)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -89,8 +91,8 @@ class LidyNetwork(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """``features`` (batch, n_mels, frames), log10 mel; returns each head's logits, (batch, classes)."""
-        image = self.standardise(features).unsqueeze(1)
+        """``features`` (batch, bands, frames), log10 mel; returns each head's logits, (batch, classes)."""
+        image = self.normalise(features).unsqueeze(1)
         joined = torch.cat([pipeline(image) for pipeline in self.pipelines], dim=1)
-        hidden = self.dropout(torch.sigmoid(self.hidden(joined)))
-        return {name: head(hidden) for name, head in zip(self.head_names, self.heads, strict=True)}
+        logits: dict[str, Tensor] = self.heads(self.dropout(torch.sigmoid(self.hidden(joined))))
+        return logits
