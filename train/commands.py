@@ -222,6 +222,44 @@ def export(
     Console(highlight=False).print(f"model: {output} (torch and ONNX Runtime differ by {difference:.1e} at most)")
 
 
+def recipes(
+    *,
+    json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
+) -> None:
+    """List the networks that `train --recipe` knows: five papers, what each hears and how large it is.
+
+    Settings, such as input_size=80x82, are given to `train` as `--set input_size=80x82`.
+    """
+    _need_training_packages()
+    from json import dumps
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from train.recipe_list import CLASSES, list_recipes
+
+    entries = list_recipes()
+    if json:
+        print(dumps(entries, indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("recipe", "settings", "input", "window", "parameters"):
+        right = heading in ("window", "parameters")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "input")
+    for entry in entries:
+        settings = " ".join(f"{key}={value}" for key, value in entry["settings"].items())
+        window, parameters = f"{entry['window_s']:.2f} s", f"{entry['parameters']:,}"
+        shapes = zip(entry["input_shapes"], entry["features"], strict=True)
+        inputs = " + ".join(f"{bands} x {frames} {kind}" for (bands, frames), kind in shapes)
+        table.add_row(entry["name"], settings, inputs, window, parameters)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"\nInputs are frequency x time; parameters at {CLASSES} classes. The papers:")
+    for paper in dict.fromkeys(entry["paper"] for entry in entries):
+        names = ", ".join(dict.fromkeys(entry["name"] for entry in entries if entry["paper"] == paper))
+        console.print(f"\n{names}:\n  {paper}", soft_wrap=True)
+
+
 def _need_training_packages() -> None:
     missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if missing:

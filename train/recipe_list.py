@@ -1,0 +1,67 @@
+"""The recipes as a list for people and programs: what each is, what it hears, how large it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.architectures import build
+from models.spec import Head, ModelCard, Provenance
+from train.recipe import Recipe
+from train.recipes import RECIPES, make_recipe
+
+CLASSES = 10
+"""Classes at which parameters are counted: those of the seed papers' largest common task."""
+
+
+def list_recipes() -> list[dict[str, Any]]:
+    """One entry for each recipe and each variant of it that has another shape, the recipe's defaults first."""
+    return [_entry(name, dict(variant)) for name, kind in RECIPES.items() for variant in kind.variants]
+
+
+def count_parameters(recipe: Recipe, classes: int = CLASSES) -> int:
+    """Trainable parameters of the recipe's network; nothing is allocated for it."""
+    with torch.device("meta"):
+        network = build(_card(recipe, classes))
+    return trainable(network)
+
+
+def trainable(network: nn.Module) -> int:
+    """Trainable parameters of a network."""
+    return sum(values.numel() for values in network.parameters() if values.requires_grad)
+
+
+def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
+    recipe = make_recipe(name, settings)
+    card = _card(recipe, CLASSES)
+    return {
+        "name": name,
+        "settings": settings,
+        "paper": recipe.paper.citation,
+        "input_shapes": [list(shape) for shape in card.input_shapes],
+        "input": card.hears,
+        "features": [spec.kind for spec in card.inputs],
+        "parameters": count_parameters(recipe),
+        "classes": CLASSES,
+        "window_s": round(recipe.window_s, 4),
+        "reported": recipe.paper.reported,
+        "protocol": recipe.paper.protocol,
+    }
+
+
+def _card(recipe: Recipe, classes: int) -> ModelCard:
+    return ModelCard.model_validate(
+        {
+            "name": recipe.architecture,
+            "description": "",
+            "architecture": recipe.architecture_spec,
+            "inputs": recipe.inputs,
+            "normalisation": recipe.normalisation,
+            "window": recipe.window_spec,
+            "heads": (Head(name="class", labels=tuple(str(index) for index in range(classes))),),
+            "decision": recipe.decision,
+            "provenance": Provenance(data="", protocol="", epochs=0, seed=0, commit="", licence=""),
+        }
+    )
