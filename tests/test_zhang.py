@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import pytest
 import torch
 from network_checks import on_meta, parameters, shapes_of, stages
+from networks import export_random
 from torch import nn
 
 from models.architectures import ARCHITECTURES
@@ -64,3 +68,11 @@ def test_weights_start_as_keras_starts_them() -> None:
     assert dense.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
     assert not convolution.bias.any()
     assert not dense.bias.any()
+
+
+def test_a_file_needs_no_count_of_batches_to_be_scored_by_torch(tmp_path: Path) -> None:
+    """Batch normalisation keeps one, the exporter leaves it out; the export itself compares torch with the file."""
+    path = export_random(tmp_path / "model.onnx", "zhang-1d")
+    stored = {tensor.name for tensor in onnx.load(path).graph.initializer}
+    expected = set(on_meta("zhang-1d", MEL).state_dict())
+    assert expected - stored == {"maps.2.num_batches_tracked", "maps.7.num_batches_tracked"}
