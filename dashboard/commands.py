@@ -83,6 +83,7 @@ def live(
     from stream.pace import parse_speed
     from stream.sinks import ChangesSink
     from stream.vote import checked_half_life
+    from stream.windows import first_look_s
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     loaded = load_scorer(model or DEFAULT_MODEL, scorer)
@@ -124,6 +125,11 @@ def live(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: engine.stop())
         log.info("listening to %s with %s on %s", opened.name, loaded.card.name, loaded.name)
+        log.info(
+            "it hears %.1f s at a time; a first label may come after %.1f s of sound",
+            loaded.card.window_seconds,
+            first_look_s(loaded.card),
+        )
         try:
             # With a page, the end of a file is something to look at; without one, there is nothing left to do.
             engine.run(until_finished=not page)

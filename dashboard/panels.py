@@ -16,6 +16,7 @@ import numpy as np
 from models.spec import ModelCard
 from stream.events import SourceChoice, VerdictState
 from stream.vote import MIN_HOLD_S, step_delay_s
+from stream.windows import GATE_S, first_look_s
 
 HALF_LIVES_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
 """The steps of the half-life control, in seconds."""
@@ -24,7 +25,6 @@ BREAK_S = 3.0
 
 _NICE_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 _STATE_NAMES = {
-    VerdictState.WARMING_UP: "listening…",
     VerdictState.SILENCE: "silence",
     VerdictState.UNSURE: "not sure",
 }
@@ -158,26 +158,33 @@ def _mean_confidence(moments: Sequence[Moment]) -> float | None:
 def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[dict[str, str]]:
     """The last ``limit`` runs as rows of a table, newest first; a file heard faster than it plays ends after ``now``.
 
-    Left out is what says nothing (warming up) or passed within a second.
+    Left out is what says nothing (warming up without a label) or passed within a second.
     """
     found = runs(moments)
     now = max(now, found[-1].end) if found else now
     told = [
         run
         for run in found
-        if run.state is not VerdictState.WARMING_UP and (run.end - run.start >= 1.0 or now - run.end < BREAK_S)
+        if (run.state is not VerdictState.WARMING_UP or run.label)
+        and (run.end - run.start >= 1.0 or now - run.end < BREAK_S)
     ]
     return [
         {
-            "Heard": _STATE_NAMES.get(run.state) or shown_label(run.label or ""),
+            "Heard": _heard(run),
             "From": datetime.fromtimestamp(run.start).strftime("%H:%M:%S"),
             "For": "now" if now - run.end < BREAK_S and position == 0 else seconds(run.end - run.start),
-            "Confidence": percent(run.confidence)
-            if run.state is VerdictState.DECIDED and run.confidence is not None
-            else "",
+            "Confidence": percent(run.confidence) if run.label and run.confidence is not None else "",
         }
         for position, run in enumerate(reversed(told[-limit:]))
     ]
+
+
+def _heard(run: Run) -> str:
+    """What one row says was heard."""
+    if run.label is None:
+        return _STATE_NAMES.get(run.state, "")
+    warming_up = run.state is VerdictState.WARMING_UP
+    return shown_label(run.label) + (" (warming up)" if warming_up else "")
 
 
 def table(rows: Iterable[Iterable[str]], *, head: Iterable[str] = ()) -> str:
@@ -205,6 +212,13 @@ def seconds(value: float) -> str:
     return f"{whole}\N{NO-BREAK SPACE}s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
+def _until_it_has(card: ModelCard) -> str:
+    """What a model does while it has heard less than its window; empty where that is soon over."""
+    if first_look_s(card) < card.window_seconds:
+        return f"repeats what it has heard, from {seconds(first_look_s(card))} on"
+    return "gives no label" if card.window_seconds > 2 * GATE_S else ""
+
+
 def card_facts(card: ModelCard) -> dict[str, str]:
     """The model card by name of the fact: what it is, where it comes from, how good it is."""
     facts = {
@@ -213,6 +227,7 @@ def card_facts(card: ModelCard) -> dict[str, str]:
         "Network": card.architecture.name,
         "Labels": ", ".join(shown_label(label) for label in card.head.labels),
         "Hears": f"{seconds(card.window_seconds)} at a time: {card.hears}",
+        "Until it has": _until_it_has(card),
         "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
         "Trained on": card.provenance.data,
         "Measured by": card.provenance.protocol,

@@ -84,6 +84,7 @@ def verdict(event: Verdict) -> dict[str, Any]:
         "label": event.label,
         "confidence": event.confidence,
         "since": round(event.since, 4),
+        "heard_s": round(event.heard_s, 2),
         "raw": rounded(event.raw),
         "smoothed": rounded(event.smoothed),
     }

@@ -188,22 +188,20 @@ class Channel:
         self._age(look)
         label: str | None = None
         confidence: float | None = None
-        if probabilities is None:
-            # The vote is frozen: what was heard before the silence still counts after it.
-            state = VerdictState.UNSURE if look.features is not None else VerdictState.WARMING_UP
-            if look.silent:
-                state = VerdictState.SILENCE
-        else:
+        # Without probabilities the vote is frozen: what was heard before a silence still counts after it.
+        if probabilities is not None:
             standing = self.vote.update(probabilities, elapsed_s=self._unvoted_s)
             self._unvoted_s = 0.0
             confidence = standing.confidence
-            state = VerdictState.UNSURE
             if standing.label is not None:
-                state = VerdictState.DECIDED
                 label = self._card.head.labels[standing.label]
-            if not look.whole:
-                # Said of part of a window, repeated: a label, but not one to rely on.
-                state = VerdictState.WARMING_UP
+        if look.silent:
+            state = VerdictState.SILENCE
+        elif look.heard_samples < self._card.window_samples:
+            # What is said of part of a window, repeated, is a label too, but not one to rely on.
+            state = VerdictState.WARMING_UP
+        else:
+            state = VerdictState.UNSURE if label is None else VerdictState.DECIDED
         if (state, label) != self._verdict_since[:2]:
             self._verdict_since = (state, label, due.time)
         latency_ms = (time.monotonic() - due.captured_at) * 1000
@@ -221,6 +219,7 @@ class Channel:
             smoothed=self.vote.smoothed,
             latency_ms=latency_ms,
             dropped=self.dropped,
+            heard_s=look.heard_samples / self._spec.sample_rate_hz,
         )
 
     def _age(self, look: Look) -> None:
@@ -231,7 +230,7 @@ class Channel:
             heard_s = min(passed_s, self._windows.hop_samples / rate)
             self._unvoted_s += passed_s - heard_s if look.silent else passed_s
         self._last_look = look.end
-        self._silent = look.silent  # by whole windows, so that a rest in the music is no silence
+        self._silent = look.silent  # over seconds, so that a rest in the music is no silence
 
     def state_and_reason(self) -> tuple[HealthState, str]:
         """What the source is doing, and why, in one sentence."""

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.audio import load
 from models.errors import AudioError
+from models.frontend import features
 from models.scorer import Scorer
 from models.smoothing import DEFAULT_HALF_LIFE_S
+from models.windowing import tile
 from stream.engine import Engine
 from stream.events import Event, HealthState, Verdict, VerdictState
 from stream.file import AudioFile
-from stream.level import FloatArray
+from stream.level import FloatArray, LevelMeter
 from stream.pace import MAX_SPEED
+from stream.windows import ACTIVE_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,8 @@ class Segment:
 @dataclass(frozen=True, slots=True)
 class Classification:
     """What a file is, by the mean probabilities (classes,) of its windows (Lidy & Schindler 2016, sec. 3), and how the
-    running vote went. ``probabilities`` is None for a file that is silent throughout."""
+    running vote went. Windows that were not yet whole count only where none was; a file shorter than the window is
+    repeated to fill it, if the model was trained so. ``probabilities`` is None where there was only silence to hear."""
 
     file: str
     seconds: float
@@ -75,27 +80,42 @@ class Classification:
         }
 
 
+class _Mean:
+    """The mean of probabilities (classes,) as they come."""
+
+    def __init__(self) -> None:
+        self._total: npt.NDArray[np.float64] | None = None
+        self._count = 0
+
+    def add(self, probabilities: FloatArray) -> None:
+        new = probabilities.astype(np.float64)
+        self._total = new if self._total is None else self._total + new
+        self._count += 1
+
+    @property
+    def value(self) -> FloatArray | None:
+        """None before the first."""
+        return None if self._total is None else (self._total / self._count).astype(np.float32)
+
+
 class _Collector:
-    """Sums the probabilities of one file, and keeps its runs of equal verdicts."""
+    """Averages the probabilities of one file, and keeps its runs of equal verdicts."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate = sample_rate_hz
-        self._total: npt.NDArray[np.float64] | None = None
-        self._scored = 0
+        self._whole, self._partial = _Mean(), _Mean()
         self.segments: list[Segment] = []
 
     @property
     def mean(self) -> FloatArray | None:
-        """Mean probabilities (classes,) of all windows that were scored; None if none was."""
-        return None if self._total is None else (self._total / self._scored).astype(np.float32)
+        """Mean probabilities (classes,) of the whole windows, else of the others; None if none was scored."""
+        return self._partial.value if self._whole.value is None else self._whole.value
 
     def publish(self, event: Event) -> None:
         if not isinstance(event, Verdict):
             return
         if event.raw is not None:
-            new = event.raw.astype(np.float64)
-            self._total = new if self._total is None else self._total + new
-            self._scored += 1
+            (self._partial if event.state is VerdictState.WARMING_UP else self._whole).add(event.raw)
         # A verdict holds from its sample until the next one's; the first also for what came before it.
         at = event.sample / self._rate if self.segments else 0.0
         if self.segments:
@@ -116,7 +136,7 @@ def classify(
     """Classify one file.
 
     Raises:
-        AudioError: the file cannot be read, or is shorter than the model's window.
+        AudioError: the file cannot be read, or is shorter than the model's window and may not be repeated.
     """
     card = scorer.card
     rate = card.clock.sample_rate_hz
@@ -129,16 +149,36 @@ def classify(
     if health.state is HealthState.FAILED:
         raise AudioError(health.reason)
     seconds = channel.ring.written / rate
-    if seconds < card.window_seconds:
+    short = seconds < card.window_seconds
+    if short and card.window.short == "wait":
         raise AudioError(
             f"{path}: expected at least the model's window of {card.window_seconds:.2f} seconds, "
             f"the file has {seconds:.2f}"
         )
-    *before, last = collector.segments
+    *before, last = collector.segments or [Segment(0.0, 0.0, None, VerdictState.WARMING_UP)]
     return Classification(
         file=str(path),
         seconds=seconds,
         labels=card.head.labels,
-        probabilities=collector.mean,
+        probabilities=_repeated(path, scorer) if short else collector.mean,
         segments=(*before, replace(last, end=seconds)),
     )
+
+
+def _repeated(path: Path, scorer: Scorer) -> FloatArray | None:
+    """Probabilities (classes,) of one window filled with all of a short file over and over, as in training."""
+    card = scorer.card
+    samples = load(path, card.clock.sample_rate_hz)
+    each_input = [features(samples, spec) for spec in card.inputs]
+    frames = min(len(each) for each in each_input)
+    active = LevelMeter(card.clock.hop_samples, card.clock.seconds_per_frame).feed(samples)
+    if not frames or not len(active):
+        raise AudioError(
+            f"{path}: expected at least {card.clock.samples_for(1)} samples at {card.clock.sample_rate_hz} Hz, "
+            f"the file has {len(samples)}"
+        )
+    if active.mean() < ACTIVE_SHARE:
+        return None
+    window = tuple(np.ascontiguousarray(tile(each[:frames], card.window.frames).T)[np.newaxis] for each in each_input)
+    (probabilities,) = scorer.score(window)[card.head.name]
+    return probabilities if np.isfinite(probabilities).all() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -103,13 +104,15 @@ def _print_table(results: list[Classification]) -> None:
 
     table = Table("File", "Seconds", "Label", "Confidence", "Over time", box=None, pad_edge=False)
     for result in results:
-        decided = [segment for segment in result.segments if segment.label is not None]
-        course = ", ".join(f"{part.label} {part.start:.0f}-{part.end:.0f} s" for part in decided[:4])
+        # A label goes on where the window has become whole.
+        runs = [(label, list(run)) for label, run in groupby(result.segments, lambda segment: segment.label)]
+        named = [f"{label} {run[0].start:.0f}-{run[-1].end:.0f} s" for label, run in runs if label is not None]
+        course = ", ".join(named[:4])
         table.add_row(
             Text(result.file, overflow="fold"),
             f"{result.seconds:.1f}",
             result.label or "silence",
             "" if result.confidence is None else f"{result.confidence:.0%}",
-            course + (", …" if len(decided) > 4 else "") if decided else "" if result.label is None else "never sure",
+            course + (", …" if len(named) > 4 else "") if named else "" if result.label is None else "never sure",
         )
     Console(highlight=False).print(table)

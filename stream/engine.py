@@ -146,11 +146,9 @@ class Engine:
         self._publish_health()
 
     def _decide(self, due: Sequence[tuple[Channel, DueLook]]) -> None:
-        waiting = [one.look.features for _, one in due if one.look.features is not None and not one.look.silent]
-        scores = self._score(waiting)
+        scores = self._score([one.look.features for _, one in due if one.look.features is not None])
         for channel, one in due:
-            scored = one.look.features is not None and not one.look.silent
-            self._publish(channel.decide(one, next(scores) if scored else None))
+            self._publish(channel.decide(one, None if one.look.features is None else next(scores)))
 
     def _score(self, windows: Sequence[tuple[FloatArray, ...]]) -> Iterator[FloatArray | None]:
         """Probabilities (classes,) of each window; None where the network gave numbers that are none."""

@@ -19,9 +19,9 @@ class VerdictState(StrEnum):
     """How far a verdict may be trusted."""
 
     WARMING_UP = "warming-up"
-    """Less than one whole window of unbroken audio so far. A network trained on short audio too may name it already."""
+    """Less than one whole window of unbroken sound so far. A network trained on short audio too may name it already."""
     SILENCE = "silence"
-    """The window is mostly silent; the vote is frozen."""
+    """The newest seconds are mostly silent; the vote is frozen."""
     UNSURE = "unsure"
     """No label is likely enough."""
     DECIDED = "decided"
@@ -52,7 +52,7 @@ class Verdict:
     are Unix seconds: of the capture of that sample, and of when the present label (or state) began. ``raw`` and
     ``smoothed`` are probabilities in the order of ``labels``, shape (classes,); None while nothing has been scored.
     ``latency_ms`` runs from the capture of the last sample to this verdict. ``dropped`` counts the channel's windows
-    lost to overload so far.
+    lost to overload so far. ``heard_s`` is how many seconds of sound the verdict rests on: one window unless warming up.
     """
 
     channel: str
@@ -67,6 +67,7 @@ class Verdict:
     smoothed: FloatArray | None
     latency_ms: float
     dropped: int
+    heard_s: float
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as one JSON object: probabilities become ``{label: probability}``."""
@@ -88,13 +89,15 @@ class Verdict:
             "smoothed": by_label(self.smoothed),
             "latency_ms": round(self.latency_ms, 3),
             "dropped": self.dropped,
+            "heard_s": round(self.heard_s, 3),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
     """New feature frames, for the spectrogram: ``values`` (frames, n_mels) in log10 units; the first frame starts at
-    absolute sample ``start``. ``time`` is the Unix time of capture of the last frame's last sample."""
+    absolute sample ``start`` (before the first one heard, where frames are centred). ``time`` is the Unix time of
+    capture of the last frame's last sample."""
 
     channel: str
     start: int

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from stream.events import Event, Verdict
+from stream.events import Event, Verdict, VerdictState
 
 log = logging.getLogger(__name__)
 
@@ -115,5 +115,7 @@ class ChangesSink:
         self._last[event.channel] = (event.state, event.label)
         at = time.strftime("%H:%M:%S", time.localtime(event.time))
         what = event.state.value if event.label is None else f"{event.label}  {event.confidence:.0%}"
+        if event.label is not None and event.state is VerdictState.WARMING_UP:
+            what += f"  ({event.state.value}: so far {event.heard_s:.1f} s heard)"
         self._file.write(f"{at}  {event.channel}  {what}\n")
         self._file.flush()

@@ -12,7 +12,10 @@ from models.windowing import tile
 from stream.level import BoolArray, FloatArray
 
 ACTIVE_SHARE = 0.5
-"""A window with less than this share of active frames is silence: its label would be about what is no longer there."""
+"""Where less than this share of the frames is active it is silent: a label would be about what is no longer there."""
+
+GATE_S = 2.8
+"""What is newest decides whether there is silence, so much of it: a long window would go on about music long over."""
 
 FIRST_LOOK_S = 2.8
 """Where a network was trained on short audio, repeated, it need not wait for a long window: so much of it is enough."""
@@ -23,26 +26,40 @@ class Look:
     """A moment at which a verdict is due.
 
     ``end`` is the absolute index one past the window's last sample. ``features`` is what the network sees, (bands,
-    frames) of each of its inputs; None while there is too little unbroken audio for it. ``whole`` is False while there
-    has been less than one window. ``silent`` if most of it is.
+    frames) of each of its inputs; None while there is too little unbroken sound for it. ``heard_samples`` is how much
+    there is, at most the window. ``silent`` if most of what is newest is: then there is nothing to see.
     """
 
     end: int
     features: tuple[FloatArray, ...] | None
-    whole: bool
+    heard_samples: int
     silent: bool
 
 
+def first_look_s(card: ModelCard) -> float:
+    """Seconds of unbroken sound after which there is a first look, at what may be a part of the window."""
+    return card.clock.samples_for(_frames_enough(card)) / card.clock.sample_rate_hz
+
+
+def _frames_enough(card: ModelCard) -> int:
+    size = card.window.frames
+    return min(size, card.clock.frames_nearest(FIRST_LOOK_S)) if card.window.short == "tile" else size
+
+
 class Windows:
-    """Cuts the frames of one channel into windows, one every ``hop_frames``, each wholly inside unbroken audio."""
+    """Cuts the frames of one channel into windows, one every ``hop_frames``, each wholly inside unbroken audio.
+
+    A window is the longest end of the newest audio that is not mostly silent: after a long rest a long window fills
+    anew, as after a gap. Windows no longer than ``GATE_S`` are either silent or whole.
+    """
 
     def __init__(self, card: ModelCard, *, hop_frames: int) -> None:
         self._clock = card.clock
         self._bands = [spec.bands for spec in card.inputs]
         self._hop = hop_frames
         self._size = card.window.frames
-        tiled = card.window.short == "tile"
-        self._enough = min(self._size, card.clock.frames_nearest(FIRST_LOOK_S)) if tiled else self._size
+        self._enough = _frames_enough(card)
+        self._gate = min(self._size, card.clock.frames_nearest(GATE_S))
         self.reset(0)
 
     def reset(self, start: int) -> None:
@@ -95,12 +112,24 @@ class Windows:
         return count + 1 + (self._size - count - 1) % self._hop
 
     def _look(self, due: int, held: Sequence[FloatArray], held_from: int) -> Look:
-        first = max(0, due - self._size)
         end = self._start + self._clock.samples_for(due)
-        silent = float(self._active[first - self._active_from : due - self._active_from].mean()) < ACTIVE_SHARE
-        whole = due >= self._size
-        if due < self._enough:
-            return Look(end, None, whole, silent)
-        seen = [each[first - held_from : due - held_from] for each in held]
-        windows = tuple(np.ascontiguousarray((each if whole else tile(each, self._size)).T) for each in seen)
-        return Look(end, windows, whole, silent)
+        active = self._active[max(0, due - self._size) - self._active_from : due - self._active_from]
+        if active[-self._gate :].mean() < ACTIVE_SHARE:
+            return Look(end, None, 0, silent=True)
+        heard = _longest_active_end(active)
+        heard_samples = self._clock.samples_for(heard)
+        if heard < self._enough:
+            return Look(end, None, heard_samples, silent=False)
+        seen = [each[due - heard - held_from : due - held_from] for each in held]
+        windows = tuple(np.ascontiguousarray(tile(each, self._size).T) for each in seen)
+        return Look(end, windows, heard_samples, silent=False)
+
+
+def _longest_active_end(active: BoolArray) -> int:
+    """How many of the last frames of ``active`` (n,) can be taken at most if no more than half of them may be silent.
+
+    The newest are active enough: the gate has seen to it.
+    """
+    from_the_end = np.cumsum(active[::-1])
+    enough = from_the_end >= ACTIVE_SHARE * np.arange(1, len(active) + 1)
+    return int(np.flatnonzero(enough)[-1]) + 1

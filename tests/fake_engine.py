@@ -244,6 +244,7 @@ class FakeEngine:
             None if state is VerdictState.WARMING_UP else self._smoothed,
             8.4,
             0,
+            min(heard_s, WINDOW_S),
         )
 
 

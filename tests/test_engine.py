@@ -149,7 +149,7 @@ def test_a_break_is_a_gap_that_no_window_spans(scorer, monkeypatch):
 def test_json_lines_have_the_contracts_fields(scorer):
     verdict = replay(scorer, ArraySource(tone("low", 5))).of(Verdict)[-1]
     line = json.loads(json.dumps(verdict.to_json()))
-    fields = "channel sample time state label confidence since raw smoothed latency_ms dropped"
+    fields = "channel sample time state label confidence since raw smoothed latency_ms dropped heard_s"
     assert list(line) == fields.split()
     assert set(line["raw"]) == set(line["smoothed"]) == set(LABELS)
     assert line["since"] <= line["time"]

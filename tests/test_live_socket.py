@@ -49,7 +49,7 @@ def frames(index: int, *, count: int = 1, level: float = -3.0, late_s: float = 0
 def verdict(at: float, label: str | None = "jazz", *, channel: str = CHANNEL) -> Verdict:
     some = np.full(len(LABELS), 0.1, np.float32)
     state = VerdictState.DECIDED if label else VerdictState.SILENCE
-    return Verdict(channel, int(at * 100), at, state, label, 0.8, 0.0, LABELS, some, some, 1.0, 0)
+    return Verdict(channel, int(at * 100), at, state, label, 0.8, 0.0, LABELS, some, some, 1.0, 0, 2.8)
 
 
 def health(**changes: Any) -> Health:

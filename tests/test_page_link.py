@@ -48,7 +48,7 @@ def frames(index: int, *, time: float | None = None, count: int = 1) -> Frames:
 def verdict(
     time: float, label: str | None = "jazz", *, state: VerdictState = VerdictState.DECIDED, channel: str = CHANNEL
 ) -> Verdict:
-    return Verdict(channel, int(time * 100), time, state, label, 0.8, 0.0, LABELS, None, None, 1.0, 0)
+    return Verdict(channel, int(time * 100), time, state, label, 0.8, 0.0, LABELS, None, None, 1.0, 0, 2.8)
 
 
 def health(time: float, *, channel: str = CHANNEL) -> Health:

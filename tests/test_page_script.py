@@ -64,7 +64,7 @@ def test_a_page_whose_engine_has_not_spoken_says_that_it_waits(engine: Engine) -
 def test_the_page_shows_settings_history_and_model(engine: Engine) -> None:
     now = time.time()
     verdicts = [
-        Verdict(CHANNEL, 0, now - ago, VerdictState.DECIDED, "jazz", 0.8, now - 9, LABELS, None, None, 1.0, 0)
+        Verdict(CHANNEL, 0, now - ago, VerdictState.DECIDED, "jazz", 0.8, now - 9, LABELS, None, None, 1.0, 0, 2.8)
         for ago in (9, 6, 3, 0)
     ]
     engine.board.apply(HELLO, Settings("mic", 5.0, CHOICES), *verdicts)

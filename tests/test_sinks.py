@@ -15,7 +15,7 @@ from stream.sinks import ChangesSink, JsonLinesSink
 def verdict(sample: int, label: str | None = "a") -> Verdict:
     p = np.array([0.75, 0.25], np.float32)
     state = VerdictState.UNSURE if label is None else VerdictState.DECIDED
-    return Verdict("main", sample, 0.0, state, label, 0.75, 0.0, ("a", "b"), p, p, 1.0, 0)
+    return Verdict("main", sample, 0.0, state, label, 0.75, 0.0, ("a", "b"), p, p, 1.0, 0, 2.8)
 
 
 class Disk(io.RawIOBase):

@@ -363,7 +363,9 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         now = time.time()
         show.link.publish(Health(CHANNEL, HealthState.LIVE, now, now + 3600, "demo", name))
         show.link.publish(
-            Verdict(CHANNEL, 1, now, VerdictState.DECIDED, labels[39], 0.8, now, labels, smoothed, smoothed, 1.0, 0)
+            Verdict(
+                CHANNEL, 1, now, VerdictState.DECIDED, labels[39], 0.8, now, labels, smoothed, smoothed, 1.0, 0, 2.8
+            )
         )
         watched = watch()
         window = watched.open(show.url, verdicts=0)

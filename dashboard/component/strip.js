@@ -1,5 +1,7 @@
-// The strip of the last minutes' verdicts: one colour per label, silence low and grey, "not sure" hatched.
+// The strip of the last minutes' verdicts: one colour per label, pale while warming up, silence low and grey, "not sure"
+// hatched.
 
+const PALE = 0.4;
 const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
 
 class Strip {
@@ -67,10 +69,13 @@ class Strip {
     for (const run of this.shown) {
       const left = Math.max(0, this.x(run.start));
       const wide = Math.max(1, this.x(run.end) - left);
-      if (run.state === "decided") {
+      if (run.label !== null) {
+        const pale = run.state !== "decided";
+        pen.globalAlpha = pale ? PALE : 1;
         pen.fillStyle = theme.colour(this.labels.indexOf(run.label));
         pen.fillRect(left, bar.y, wide, bar.height);
-        this.name(pen, theme, run.label, left, wide, bar);
+        pen.globalAlpha = 1;
+        this.name(pen, pale ? theme.text : theme.onColour, run.label, left, wide, bar);
       } else if (run.state === "unsure") {
         pen.fillStyle = hatched;
         pen.fillRect(left, bar.y, wide, bar.height);
@@ -88,10 +93,10 @@ class Strip {
     return this.width * (1 - (this.now - time) / this.bounds.kept_s);
   }
 
-  name(pen, theme, label, left, wide, bar) {
+  name(pen, colour, label, left, wide, bar) {
     const text = labelText(label);
     if (pen.measureText(text).width + 12 > wide) return;
-    pen.fillStyle = theme.onColour;
+    pen.fillStyle = colour;
     pen.textAlign = "left";
     pen.textBaseline = "middle";
     pen.fillText(text, left + 7, bar.y + bar.height / 2 + 1);
@@ -113,7 +118,7 @@ class Strip {
   }
 
   legend(theme) {
-    const heard = this.labels.filter((label) => this.shown.some((run) => run.state === "decided" && run.label === label));
+    const heard = this.labels.filter((label) => this.shown.some((run) => run.label === label));
     const states = ["unsure", "silence"].filter((state) => this.shown.some((run) => run.state === state));
     const wanted = JSON.stringify([heard, states, theme.dark]);
     if (wanted === this.shownLegend) return;
@@ -127,7 +132,7 @@ class Strip {
   summary() {
     const totals = new Map();
     for (const run of this.shown) {
-      const name = run.state === "decided" ? labelText(run.label) : STATE_WORDS[run.state];
+      const name = run.label === null ? STATE_WORDS[run.state] : labelText(run.label);
       totals.set(name, (totals.get(name) ?? 0) + run.end - run.start);
     }
     const parts = [...totals].filter(([, seconds]) => seconds >= 1).sort((a, b) => b[1] - a[1]);
@@ -150,7 +155,8 @@ class Strip {
 
   tell(run) {
     this.pointed = run;
-    const what = run.state === "decided" ? `${labelText(run.label)}, ${percentText(run.sum / run.count)}` : STATE_WORDS[run.state];
+    const named = run.label !== null && `${labelText(run.label)}, ${percentText(run.sum / run.count)}`;
+    const what = named ? named + (run.state === "decided" ? "" : " while warming up") : STATE_WORDS[run.state];
     this.tip.textContent = `${what} · ${clockText(run.start)} to ${clockText(run.end)} · ${wholeSecondsText(run.end - run.start)}`;
     this.tip.hidden = false;
     const middle = (this.x(run.start) + this.x(run.end)) / 2 - this.tip.offsetWidth / 2;

@@ -54,15 +54,7 @@ class VerdictView {
     // Between verdicts time goes on; after the end of the audio it does not.
     const at = known.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
     const heldS = at - verdict.since;
-    if (verdict.state === "warming-up") {
-      const heardS = Math.min(this.hello.window_s, Math.max(0, heldS));
-      return {
-        state: "warming-up",
-        label: "Listening…",
-        detail: `${heardS.toFixed(1)} s of ${this.hello.window_s.toFixed(1)} s`,
-        progress: heardS / this.hello.window_s,
-      };
-    }
+    if (verdict.state === "warming-up") return this.warmingUp(verdict, at);
     if (verdict.state === "silence") {
       return { state: "silence", label: "Silence", detail: `for ${wholeSecondsText(heldS)}` };
     }
@@ -78,6 +70,24 @@ class VerdictView {
     };
   }
 
+  // A long window may be named while it fills: said quietly, with how much of it has been heard.
+  warmingUp(verdict, at) {
+    const windowS = this.hello.window_s;
+    const heardS = Math.min(windowS, verdict.heard_s + at - verdict.time);
+    const heard = `${heardS.toFixed(1)} s of ${windowS.toFixed(1)} s`;
+    const said = { state: "warming-up", progress: heardS / windowS };
+    if (verdict.label) {
+      return {
+        ...said,
+        lead: "So far it sounds like",
+        label: labelText(verdict.label),
+        detail: `${percentText(verdict.confidence ?? 0)} sure · heard ${heard}`,
+        colour: this.hello.labels.indexOf(verdict.label),
+      };
+    }
+    return { ...said, label: "Listening…", detail: verdict.raw ? `${this.candidates()} · heard ${heard}` : heard };
+  }
+
   candidates() {
     const leading = (this.verdict.smoothed ?? [])
       .map((probability, index) => ({ probability, label: labelText(this.hello.labels[index]) }))
@@ -90,7 +100,7 @@ class VerdictView {
   paintBars(theme, state) {
     const { smoothed, raw } = this.verdict ?? {};
     const leader = smoothed && smoothed.indexOf(Math.max(...smoothed));
-    this.bars.classList.toggle("idle", state !== "decided" && state !== "unsure");
+    this.bars.classList.toggle("idle", state === "deaf" || !raw);
     if (smoothed) this.choose(smoothed);
     this.rows.forEach((row, index) => {
       row.item.hidden = !this.shown.has(index);
@@ -117,8 +127,9 @@ class VerdictView {
 
   // Tell a screen reader what changed, not every verdict.
   speak(said) {
-    const text = said.state === "decided" ? `${said.label}` : `${said.label} ${said.state === "unsure" ? "" : said.detail}`;
-    const key = `${said.state} ${said.state === "decided" ? said.label : ""}`;
+    const plain = said.state === "decided" || said.state === "unsure";
+    const text = `${said.label} ${plain ? "" : said.detail}`;
+    const key = `${said.state} ${said.label}`;
     if (key === this.spoken || performance.now() - this.spokenAt < SPEAK_EVERY_MS) return;
     this.spoken = key;
     this.spokenAt = performance.now();
