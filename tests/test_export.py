@@ -20,7 +20,7 @@ def test_a_network_becomes_one_checked_file(tmp_path, name):
     assert read == card
     model = onnx.load(path)
     assert [(o.domain, o.version) for o in model.opset_import if o.domain == ""] == [("", OPSET)]
-    assert [node.name for node in model.graph.input] == [input_names]
+    assert [node.name for node in model.graph.input] == input_names(card)
     assert [node.name for node in model.graph.output] == ["genre"]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param  # any batch
     assert {tensor.name for tensor in model.graph.initializer} >= set(network.state_dict())

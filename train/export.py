@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import warnings
 from pathlib import Path
@@ -81,13 +80,6 @@ def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def _batched(network: nn.Module, inputs: int) -> tuple[object, ...]:
-    """Any number of windows at once, for torch: of a network that takes ``*features`` they are one argument."""
-    each = ({0: torch.export.Dim("batch")},) * inputs
-    parameters = inspect.signature(network.forward).parameters.values()
-    return (each,) if any(p.kind is p.VAR_POSITIONAL for p in parameters) else each
-
-
 def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
     network = network.eval()
     examples = tuple(torch.zeros(2, *shape) for shape in card.input_shapes)
@@ -100,7 +92,7 @@ def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
             examples,
             input_names=input_names(card),
             output_names=[head.name for head in card.heads],
-            dynamic_shapes=_batched(network, len(examples)),
+            dynamic_shapes=({0: torch.export.Dim("batch")},) * len(examples),
             opset_version=OPSET,
             # The optimiser folds weights away (a bias of zeros); ONNX Runtime optimises at load anyway.
             optimize=False,
