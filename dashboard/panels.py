@@ -212,7 +212,7 @@ def seconds(value: float) -> str:
     return f"{whole}\N{NO-BREAK SPACE}s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
-def _until_it_has(card: ModelCard) -> str:
+def _while_it_fills(card: ModelCard) -> str:
     """What a model does while it has heard less than its window; empty where that is soon over."""
     if first_look_s(card) < card.window_seconds:
         return f"repeats what it has heard, from {seconds(first_look_s(card))} on"
@@ -227,7 +227,7 @@ def card_facts(card: ModelCard) -> dict[str, str]:
         "Network": card.architecture.name,
         "Labels": ", ".join(shown_label(label) for label in card.head.labels),
         "Hears": f"{seconds(card.window_seconds)} at a time: {card.hears}",
-        "Until it has": _until_it_has(card),
+        "While that fills": _while_it_fills(card),
         "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
         "Trained on": card.provenance.data,
         "Measured by": card.provenance.protocol,

@@ -52,7 +52,8 @@ class Verdict:
     are Unix seconds: of the capture of that sample, and of when the present label (or state) began. ``raw`` and
     ``smoothed`` are probabilities in the order of ``labels``, shape (classes,); None while nothing has been scored.
     ``latency_ms`` runs from the capture of the last sample to this verdict. ``dropped`` counts the channel's windows
-    lost to overload so far. ``heard_s`` is how many seconds of sound the verdict rests on: one window unless warming up.
+    lost to overload so far. ``heard_s`` is how many seconds of sound the verdict rests on: the window's, unless warming
+    up; 0 in silence.
     """
 
     channel: str

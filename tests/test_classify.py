@@ -3,12 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io.wavfile
-from toy import RATE_HZ, save_toy, tone
+from toy import RATE_HZ, save_toy, tone, toy_card
 
 from models.errors import AudioError
+from models.frontend import features
 from models.onnx_scorer import OnnxScorer
+from models.spec import Mfcc
+from models.windowing import tile
 from stream.classify import classify
 from stream.events import VerdictState
+
+CEPSTRA = Mfcc(
+    sample_rate_hz=RATE_HZ, n_fft=1024, hop_samples=256, centred=True, n_mels=40, fmax_hz=RATE_HZ / 2, n_mfcc=13
+)
 
 
 @pytest.fixture
@@ -53,6 +60,44 @@ def test_a_silent_file_has_no_label(tmp_path, scorer):
 def test_a_file_shorter_than_the_window_is_refused(tmp_path, scorer):
     with pytest.raises(AudioError, match=r"at least the model's window of 1\.31 seconds, the file has 1\.00"):
         classify(wav(tmp_path / "short.wav", tone("low", 1)), scorer)
+
+
+@pytest.fixture
+def long(tmp_path) -> OnnxScorer:
+    """Hears 9.6 s at a time; what is shorter is repeated."""
+    return OnnxScorer(save_toy(tmp_path / "long.onnx", toy_card(CEPSTRA, frames=300, short="tile")))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 5.0, 9.5])
+def test_a_file_shorter_than_a_long_window_is_judged_as_in_training(tmp_path, long, seconds):
+    signal = np.concatenate([tone("low", 4), tone("high", 6)])[: round(seconds * RATE_HZ)]
+    result = classify(wav(tmp_path / "a.wav", signal), long)
+    window = tile(features(signal, CEPSTRA), 300).T[np.newaxis]
+    np.testing.assert_allclose(result.probabilities, long.score((window,))["pitch"][0], atol=1e-5)
+    assert {segment.state for segment in result.segments} == {VerdictState.WARMING_UP}
+    assert (result.segments[0].start, result.segments[-1].end) == (0.0, pytest.approx(seconds))
+
+
+def test_of_a_longer_file_the_whole_windows_count(tmp_path, long):
+    signal = np.concatenate([tone("low", 6), tone("high", 8)])
+    result = classify(wav(tmp_path / "a.wav", signal), long)
+    frames = features(signal, CEPSTRA)
+    ends = range(300, CEPSTRA.frames_in(len(signal)) + 1, long.card.window.hop_frames)
+    windows = np.stack([frames[end - 300 : end].T for end in ends])
+    np.testing.assert_allclose(result.probabilities, long.score((windows,))["pitch"].mean(axis=0), atol=1e-4)
+
+
+def test_where_no_window_becomes_whole_the_parts_count(tmp_path, long):
+    rest = np.zeros(12 * RATE_HZ, np.float32)
+    result = classify(wav(tmp_path / "a.wav", tone("low", 6), rest), long)
+    assert result.probabilities is not None
+    assert classify(wav(tmp_path / "b.wav", rest[: 5 * RATE_HZ]), long).probabilities is None
+    assert classify(wav(tmp_path / "c.wav", rest), long).probabilities is None
+
+
+def test_a_file_shorter_than_a_frame_is_refused(tmp_path, long):
+    with pytest.raises(AudioError, match="at least 512 samples at 8000 Hz, the file has 100"):
+        classify(wav(tmp_path / "a.wav", tone("low", 100 / RATE_HZ)), long)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from fake_engine import CARD
 from hypothesis import given
 from hypothesis import strategies as st
+from toy import toy_card
 
 from dashboard import panels
 from dashboard.panels import Moment, Wish
@@ -127,6 +128,12 @@ def test_history_rows_are_newest_first_and_leave_out_what_says_nothing() -> None
     ]
     assert panels.history_rows(moments, limit=1, now=200.0)[0]["For"] == "4.5\N{NO-BREAK SPACE}s"
     assert panels.history_rows([], limit=5, now=0.0) == []
+    # A label that is given while a long window fills is told, as what it is.
+    early = [Moment(time, WARMING, "jazz", 0.6) for time in range(5)] + [Moment(5, DECIDED, "jazz", 0.7)]
+    assert [(row["Heard"], row["Confidence"]) for row in panels.history_rows(early, limit=5, now=5.0)] == [
+        ("jazz", "70\N{NO-BREAK SPACE}%"),
+        ("jazz (warming up)", "60\N{NO-BREAK SPACE}%"),
+    ]
     # A file heard faster than it plays: its verdicts lie ahead of the clock.
     assert panels.history_rows(moments, limit=5, now=1.0) == rows
 
@@ -176,6 +183,14 @@ def test_the_model_card_tells_figures_and_licence() -> None:
     assert told["accuracy"] == "0.500"
     assert "pop rock" in told["Labels"]
     assert "40 mel bands" in told["Hears"]
+    assert "While that fills" not in told
+
+
+def test_the_model_card_tells_what_a_long_window_does_while_it_fills() -> None:
+    long = panels.card_facts(toy_card(frames=940, short="tile"))
+    assert "30\N{NO-BREAK SPACE}s at a time" in long["Hears"]
+    assert "from 2.8\N{NO-BREAK SPACE}s on" in long["While that fills"]
+    assert panels.card_facts(toy_card(frames=940))["While that fills"] == "gives no label"
 
 
 def test_a_table_says_what_it_is_given_and_nothing_of_it_is_markup() -> None:

@@ -3,6 +3,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,3 +127,13 @@ def test_a_person_is_told_of_changes_only():
         sink.publish(verdict(sample, label))
     said = [line.split("  ", 2)[2] for line in file.getvalue().splitlines()]
     assert said == ["a  75%", "b  75%", "unsure", "b  75%"]
+
+
+def test_a_person_is_told_how_much_a_first_label_rests_on():
+    file = io.StringIO()
+    sink = ChangesSink(file)
+    early = replace(verdict(1), state=VerdictState.WARMING_UP)
+    for event in (replace(early, label=None, heard_s=0.4), early, replace(early, heard_s=9.0), verdict(2)):
+        sink.publish(event)
+    said = [line.split("  ", 2)[2] for line in file.getvalue().splitlines()]
+    assert said == ["warming-up", "a  75%  (warming-up: so far 2.8 s heard)", "a  75%"]

@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import SPEC, toy_card
 
-from models.spec import WindowSpec
-from stream.windows import FIRST_LOOK_S, Windows
+from stream.windows import FIRST_LOOK_S, GATE_S, Windows
 
 CARD = toy_card(frames=8, hop_frames=3)
 BANDS = SPEC.n_mels
@@ -72,7 +71,7 @@ def test_it_knows_how_much_audio_the_next_look_needs():
 
 def test_where_training_repeated_short_audio_a_long_window_is_looked_at_while_it_fills():
     size, hop = 200, 10
-    card = toy_card(frames=size).model_copy(update={"window": WindowSpec(frames=size, hop_frames=hop, short="tile")})
+    card = toy_card(frames=size, hop_frames=hop, short="tile")
     windows = Windows(card, hop_frames=hop)
     looks = windows.feed([numbered(260)], np.ones(262, np.bool_))
     enough = round(FIRST_LOOK_S / SPEC.seconds_per_frame)
@@ -88,9 +87,34 @@ def test_where_training_repeated_short_audio_a_long_window_is_looked_at_while_it
     assert {look.features is None for look in looks} == {True, False}
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=400), st.integers(5, 40), st.sampled_from(["wait", "tile"]))
+def test_a_look_sees_the_longest_end_that_is_mostly_sound(active, piece, short):
+    size, gate = 150, round(GATE_S / SPEC.seconds_per_frame)
+    card = toy_card(frames=size, hop_frames=7, short=short)
+    windows = Windows(card, hop_frames=7)
+    # Stretches of sound and of silence, long enough to matter.
+    active = np.repeat(np.array(active), 5)
+    frames = numbered(len(active))
+    looks = []
+    for at in range(0, len(frames), piece):
+        looks += windows.feed([frames[at : at + piece]], active[at : at + piece])
+    for look in looks:
+        due = SPEC.frames_in(look.end)
+        assert look.silent == (active[max(0, due - gate) : due].mean() < 0.5)
+        if look.silent:
+            assert (look.features, look.heard_samples) == (None, 0)
+            continue
+        heard = max(n for n in range(1, min(size, due) + 1) if active[due - n : due].mean() >= 0.5)
+        assert look.heard_samples == SPEC.samples_for(heard)
+        assert (look.features is None) == (heard < (gate if short == "tile" else size))
+        if look.features is not None:
+            (window,) = look.features
+            np.testing.assert_array_equal(window[0], due - heard + np.arange(size) % heard)
+
+
 def test_two_inputs_are_cut_at_the_same_frames():
     spec = SPEC.model_copy(update={"n_mels": 5})
-    card = toy_card(frames=8).model_copy(update={"inputs": (SPEC, spec)})
+    card = toy_card(SPEC, spec, frames=8)
     windows = Windows(card, hop_frames=3)
     looks = windows.feed([numbered(12), numbered(12)[:, :5] + 1000], np.ones(14, np.bool_))
     first, second = looks[-1].features

@@ -1,17 +1,18 @@
-"""Small real parts for tests: a model file that names the loudest third of the spectrum, tones, a source in memory."""
+"""Small real parts for tests: a model file that names the loudest third of its mel bands, tones, a source in memory."""
 
 from __future__ import annotations
 
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from models.model_file import CARD_KEY, input_names
-from models.spec import Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
+from models.spec import AnyFeatureSpec, Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
 from stream.source import Chunk, EndOfAudio, FloatArray
 
 RATE_HZ = 8_000
@@ -20,38 +21,47 @@ LABELS = ("low", "middle", "high")
 TONES_HZ = {"low": 150.0, "middle": 1_000.0, "high": 3_000.0}
 
 
-def toy_card(spec: LogMel = SPEC, *, frames: int = 40, hop_frames: int = 5) -> ModelCard:
-    """The card of a model that hears which third of the mel bands is loudest."""
+def toy_card(
+    *inputs: AnyFeatureSpec, frames: int = 40, hop_frames: int = 5, short: Literal["wait", "tile"] = "wait"
+) -> ModelCard:
+    """The card of a model that hears which third of the mel bands is loudest, and something in other features too."""
     return ModelCard(
         name="toy",
         description="names the loudest third of the spectrum",
         architecture=Architecture(name="toy"),
-        inputs=(spec,),
+        inputs=inputs or (SPEC,),
         normalisation="none",
-        window=WindowSpec(frames=frames, hop_frames=hop_frames),
+        window=WindowSpec(frames=frames, hop_frames=hop_frames, short=short),
         heads=(Head(name="pitch", labels=LABELS),),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
 
 
 def toy_graph(card: ModelCard) -> onnx.ModelProto:
-    """Mean over the frames, then over each third of the bands, as logits."""
-    ((bands, frames),) = card.input_shapes
-    (name,) = input_names(card)
-    thirds = np.zeros((bands, len(LABELS)), dtype=np.float32)
-    for index, part in enumerate(np.array_split(np.arange(bands), len(LABELS))):
-        thirds[part, index] = 4.0 / len(part)
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", [name, "axes"], ["mean"], keepdims=0),
-            helper.make_node("MatMul", ["mean", "thirds"], [card.head.name]),
-        ],
-        "toy",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", bands, frames])],
-        [helper.make_tensor_value_info(card.head.name, TensorProto.FLOAT, ["batch", len(LABELS)])],
-        [numpy_helper.from_array(thirds, "thirds"), numpy_helper.from_array(np.array([2]), "axes")],
-    )
+    """Mean over the frames of each input, weighed by band; their sum as logits."""
+    nodes, values = [], []
+    weights = [numpy_helper.from_array(np.array([2]), "axes")]
+    names = input_names(card)
+    for name, spec, (bands, frames) in zip(names, card.inputs, card.input_shapes, strict=True):
+        values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", bands, frames]))
+        weights.append(numpy_helper.from_array(_weights(spec), f"{name}_weights"))
+        nodes.append(helper.make_node("ReduceMean", [name, "axes"], [f"{name}_mean"], keepdims=0))
+        nodes.append(helper.make_node("MatMul", [f"{name}_mean", f"{name}_weights"], [f"{name}_logits"]))
+    nodes.append(helper.make_node("Sum", [f"{name}_logits" for name in names], [card.head.name]))
+    logits = helper.make_tensor_value_info(card.head.name, TensorProto.FLOAT, ["batch", len(LABELS)])
+    graph = helper.make_graph(nodes, "toy", values, [logits], weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def _weights(spec: AnyFeatureSpec) -> FloatArray:
+    """Of each band for each label, (bands, classes): thirds of mel bands; else whatever tells features apart."""
+    if not isinstance(spec, LogMel):
+        scale = {"mfcc": 0.02, "stft": 0.02, "raw": 1.0}[spec.kind]
+        return np.random.default_rng(0).normal(0, scale, (spec.bands, len(LABELS))).astype(np.float32)
+    thirds = np.zeros((spec.bands, len(LABELS)), dtype=np.float32)
+    for index, part in enumerate(np.array_split(np.arange(spec.bands), len(LABELS))):
+        thirds[part, index] = 0.4 / spec.per_decibel / len(part)
+    return thirds
 
 
 def save_toy(path: Path, card: ModelCard | None = None, *, card_text: str | None = None) -> Path:
