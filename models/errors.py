@@ -27,3 +27,7 @@ class SourceAddressError(SourceError):
 
 class DatasetError(GenrescopeError):
     """A table or folder of training audio is missing, inconsistent, or leaks between its folds."""
+
+
+class TrainingError(GenrescopeError):
+    """Training cannot go on: it diverged, a checkpoint cannot be written, or no learning rate can be suggested."""

@@ -1,131 +1,210 @@
-"""The training loop: Lightning's Trainer with one checkpoint, kept up to date, and a table of curves."""
+"""The training loop: Lightning's Trainer with checkpoints, a table of curves and a few reasons to stop."""
 
 from __future__ import annotations
 
-import csv
+import json
 import logging
-import math
-import time
 import warnings
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Final, Literal, Self
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar, Timer
+from torch.multiprocessing.spawn import ProcessRaisedException
 
-from models.errors import ConfigError, GenrescopeError
+from models.errors import ConfigError, TrainingError
 from train.atomic_write import replacing
+from train.checkpoints import (
+    BEST_NAME,
+    CHECKPOINT_NAME,
+    CheckpointFiles,
+    EpochCheckpoints,
+    Progress,
+    early_stopping,
+    read_progress,
+    remove_unfinished,
+)
+from train.curves import CURVES_NAME, Curves
 from train.module import TrainingModule
-from train.progress import on_terminal, say
+from train.progress import on_terminal
 
-CHECKPOINT_NAME = "checkpoint.ckpt"
-CURVES_NAME = "curves.csv"
+FITTED_NAME: Final = "fitted.json"
 
-
-class TrainingError(GenrescopeError):
-    """Training cannot go on: it diverged, or there is nothing to resume."""
+Stopped = Literal["all epochs", "early", "time"]
 
 
-def fit(module: TrainingModule, *, folder: Path, epochs: int, resume: bool) -> Path:
-    """Train up to ``epochs`` epochs; return the checkpoint, ``folder/checkpoint.ckpt``, written after each of them.
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a network is trained on; changes its speed and the last digits of its weights, never what it learns from.
 
-    ``folder/curves.csv`` gets a row an epoch. With ``resume`` training goes on after the last epoch in the checkpoint,
-    if there is one.
+    Args:
+        accelerator: Lightning's: ``cpu``, ``gpu``, ``auto``.
+        devices: how many of them. Each takes its share of every batch.
+        compiled: run the network through ``torch.compile``.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: Literal["auto", "ddp_spawn", "ddp_fork"] = "auto"
+    """``auto``: ``ddp_spawn`` for several devices. Those of Lightning's strategies that start the command anew in each
+    process would prepare the data, and write the model, once for each of them."""
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise ConfigError(f"expected one device or more, got {self.devices}")
+
+    @property
+    def lightning_strategy(self) -> str:
+        """What Lightning is asked for."""
+        return "ddp_spawn" if self.strategy == "auto" and self.devices > 1 else self.strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained network: its ``checkpoint``, that of the ``best_epoch`` if there was early stopping; the ``epochs`` run
+    and the ``minutes`` they took, over all resumes; why it ended. Kept as ``fitted.json`` beside the checkpoint."""
+
+    checkpoint: Path
+    epochs: int
+    best_epoch: int | None
+    minutes: float
+    stopped: Stopped
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Of the run in ``folder``; None while it has not ended."""
+        path = folder / FITTED_NAME
+        if not path.exists():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**values, "checkpoint": folder / values["checkpoint"]})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"{path} is damaged ({error!r}): resume the training, it is made anew") from error
+
+    def write(self, folder: Path) -> None:
+        """Keep it."""
+        with replacing(folder / FITTED_NAME) as temporary:
+            values = {**asdict(self), "checkpoint": self.checkpoint.name}
+            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def fit(
+    module: TrainingModule,
+    *,
+    folder: Path,
+    resume: bool,
+    max_minutes: float | None = None,
+    execution: Execution | None = None,
+) -> Fitted:
+    """Train for the recipe's epochs; after each of them the checkpoint ``folder/checkpoint.ckpt`` is written, and a row
+    of ``folder/curves.csv``.
+
+    With the recipe's ``patience`` training ends early, and ``folder/best.ckpt`` is of the epoch whose loss on the
+    validation files was the least. With ``max_minutes`` it ends after the epoch that passes them, all resumes counted.
+    With ``resume`` it goes on after the last epoch in the checkpoint, if there is one.
 
     Raises:
-        ConfigError: the folder holds a checkpoint and ``resume`` is not given, or one of more epochs than asked.
-        TrainingError: the loss is not a number any more.
+        ConfigError: the folder holds a checkpoint and ``resume`` is not given, or one of another training or of more
+            epochs; the recipe's patience without validation files; more devices than windows in a batch.
+        TrainingError: the loss is not a number any more, or a checkpoint cannot be written.
     """
-    checkpoint = folder / CHECKPOINT_NAME
-    if checkpoint.exists() and not resume:
-        raise ConfigError(f"{folder} holds a training run already: give --resume to go on with it, or another --output")
+    execution, epochs = execution or Execution(), module.recipe.epochs
+    require_new(folder, resume=resume)
+    _check(module, max_minutes, execution)
+    before = read_progress(folder, module)
+    if before.epochs > epochs:
+        raise ConfigError(f"{folder} has {before.epochs} epochs, not {epochs}: ask for more, or give another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    done = _epochs_in(checkpoint) if checkpoint.exists() else 0
-    if done > epochs:
-        raise ConfigError(f"{checkpoint} has {done} epochs, {epochs} were asked for: give more, or another --output")
-    if done == epochs:
-        return checkpoint
-    _quieten_lightning()
+    remove_unfinished(folder)
+    limit_s = None if max_minutes is None else max_minutes * 60
+    if not _is_over(before, epochs, limit_s):
+        (folder / FITTED_NAME).unlink(missing_ok=True)
+        _train(module, folder, limit_s=limit_s, resumed=before.epochs > 0, execution=execution)
+    fitted = _fitted(folder, read_progress(folder, module), epochs)
+    fitted.write(folder)
+    return fitted
+
+
+def require_new(folder: Path, *, resume: bool) -> None:
+    """Refuse to write over a run.
+
+    Raises:
+        ConfigError: the folder holds a checkpoint and ``resume`` is not given.
+    """
+    if (folder / CHECKPOINT_NAME).exists() and not resume:
+        raise ConfigError(f"{folder} holds a training run already: give --resume to go on with it, or another --output")
+
+
+def quieten_lightning() -> None:
+    """Leave out its advice on worker counts, which does not apply: batches are cut from memory."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+def _check(module: TrainingModule, max_minutes: float | None, execution: Execution) -> None:
+    if max_minutes is not None and not max_minutes > 0:
+        raise ConfigError(f"expected more than 0 minutes, got {max_minutes:g}")
+    if module.recipe.patience and module.validation_frames is None:
+        raise ConfigError("early stopping (patience) looks at validation files: give a calibration fold, or patience=0")
+    least = module.train_dataloader().least_batch
+    if least < execution.devices:
+        raise ConfigError(f"expected a window of every batch for each of {execution.devices} devices, got {least}")
+
+
+def _is_over(progress: Progress, epochs: int, limit_s: float | None) -> bool:
+    return progress.early or progress.epochs == epochs or (limit_s is not None and progress.seconds >= limit_s)
+
+
+def _fitted(folder: Path, progress: Progress, epochs: int) -> Fitted:
+    stopped: Stopped = "early" if progress.early else "all epochs" if progress.epochs == epochs else "time"
+    return Fitted(
+        checkpoint=folder / (CHECKPOINT_NAME if progress.best_epoch is None else BEST_NAME),
+        epochs=progress.epochs,
+        best_epoch=progress.best_epoch,
+        minutes=round(progress.seconds / 60, 2),
+        stopped=stopped,
+    )
+
+
+def _train(module: TrainingModule, folder: Path, *, limit_s: float | None, resumed: bool, execution: Execution) -> None:
+    quieten_lightning()
+    module.compiled = execution.compiled
+    epochs = module.recipe.epochs
+    timer = Timer(None if limit_s is None else timedelta(seconds=limit_s), interval="epoch", verbose=False)
+    early = early_stopping(module.recipe.patience)
     trainer = lightning.Trainer(
+        accelerator=execution.accelerator,
+        devices=execution.devices,
+        strategy=execution.lightning_strategy,
         max_epochs=epochs,
         precision=module.recipe.precision,
         callbacks=[
             Curves(folder / CURVES_NAME, epochs=epochs),
-            ModelCheckpoint(
-                folder, filename=checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
-            ),
+            timer,
+            *([early] if early else []),
+            EpochCheckpoints(folder, timer=timer, early=early),
             *([RichProgressBar(leave=False)] if on_terminal() else []),
         ],
+        plugins=[CheckpointFiles()],
         logger=False,
         enable_progress_bar=on_terminal(),
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        # A GPU's fastest kernels add in any order; a processor's do not, and need not be watched.
+        deterministic="warn" if torch.cuda.is_available() else None,
         # New random segments, by the epoch's own seed.
         reload_dataloaders_every_n_epochs=1,
         default_root_dir=folder,
     )
-    trainer.fit(module, ckpt_path=checkpoint if done else None, weights_only=True)
-    return checkpoint
-
-
-class Curves(Callback):
-    """A row of figures for each epoch in a CSV file, and a line for the person."""
-
-    def __init__(self, path: Path, *, epochs: int) -> None:
-        self.path = path
-        self.epochs = epochs
-        self._rows: list[dict[str, Any]] = []
-        self._started = time.perf_counter()
-
-    def on_train_start(self, trainer: lightning.Trainer, _module: lightning.LightningModule) -> None:
-        """Keep the rows of the epochs that the checkpoint knows, and no later ones."""
-        if trainer.current_epoch and self.path.exists():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self._rows = list(csv.DictReader(file))[: trainer.current_epoch]
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        """Start the epoch's clock."""
-        self._started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the epoch's row."""
-        assert isinstance(pl_module, TrainingModule)
-        epoch, figures = trainer.current_epoch + 1, pl_module.figures()
-        seconds = time.perf_counter() - self._started
-        if not math.isfinite(figures["train_loss"]):
-            raise TrainingError(f"training diverged in epoch {epoch}: the loss is not a number; lower learning_rate")
-        row = {"epoch": epoch, **{name: f"{value:.5f}" for name, value in figures.items()}, "seconds": f"{seconds:.1f}"}
-        self._rows.append(row)
-        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row))
-            writer.writeheader()
-            writer.writerows(self._rows)
-        words = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        line = f"epoch {epoch}/{self.epochs}: {words} ({seconds:.1f} s)"
-        if trainer.progress_bar_callback is None:
-            say(line)
-        else:
-            trainer.progress_bar_callback.print(line)  # above the bar, not through it
-
-    def on_exception(
-        self, trainer: lightning.Trainer, _module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Say how a run that a person stopped goes on; Lightning ends the process then."""
-        if isinstance(exception, KeyboardInterrupt):
-            say(f"stopped after {trainer.current_epoch} epochs; the same command with --resume goes on")
-
-
-def _epochs_in(checkpoint: Path) -> int:
     try:
-        # Counted from 0 by Lightning.
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
-    except Exception as error:  # a damaged file fails anywhere inside the unpickler
-        raise ConfigError(f"{checkpoint} is damaged ({error}): remove its folder to start again") from error
-
-
-def _quieten_lightning() -> None:
-    # Its advice on worker counts does not apply: batches are cut from memory.
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+        trainer.fit(module, ckpt_path=folder / CHECKPOINT_NAME if resumed else None, weights_only=True)
+    except ProcessRaisedException as error:
+        # All that comes back from another process is the text of its error.
+        *_, sentence = str(error).strip().splitlines()
+        raise TrainingError(f"training on {execution.devices} devices: {sentence.partition(': ')[2]}") from error

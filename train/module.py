@@ -7,11 +7,12 @@ ends with the same weights as one that was not.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,10 +21,15 @@ from models.model_file import CARD_KEY
 from models.normalise import Normaliser
 from models.spec import LogMel, ModelCard
 from train.recipe import Recipe
-from train.segments import Batch, ConsecutiveSegments, Gain, LabelledFrames, RandomSegments
+from train.schedule import schedule
+from train.segments import Batch, ConsecutiveSegments, Gain, LabelledFrames, RandomSegments, Segments
 
 _MOMENTUM = 0.9
 """The default of TFLearn, whose momentum optimiser a recipe means."""
+_SEEDS_APART = 1_000_000_007
+VALIDATION_LOSS = "validation_loss"
+IDENTITY_KEY = "genrescope-training"
+"""Where a checkpoint holds ``TrainingModule.identity``."""
 _VALIDATION_NUMBERS = 4_000_000
 """Numbers in a batch of validation windows at most: 16 MB, and what the layers make of them."""
 
@@ -31,31 +37,35 @@ _VALIDATION_NUMBERS = 4_000_000
 class Tally:
     """Sums over the windows of an epoch, from which come their mean loss and their accuracy."""
 
-    def __init__(self) -> None:
-        self.windows = 0
-        self._loss = torch.tensor(0.0)
-        self._hits = torch.tensor(0)
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(3, device=device)
 
     def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """One batch: ``logits`` (batch, classes), ``targets`` (batch,), their mean ``loss``."""
-        # Kept as tensors: reading a number back would make a GPU wait at every step.
-        self._loss = self._loss.to(loss.device) + loss.detach() * len(targets)
-        self._hits = self._hits.to(loss.device) + (logits.detach().argmax(1) == targets).sum()
-        self.windows += len(targets)
+        """One batch: ``logits`` (batch, classes), ``targets`` (batch,), the sum of their ``loss``."""
+        # Kept as a tensor: reading a number back would make a GPU wait at every step.
+        hits = (logits.detach().argmax(1) == targets).sum()
+        self._sums += torch.stack([loss.detach(), hits, hits.new_tensor(len(targets))])
 
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy."""
-        return self._loss.item() / self.windows
+    def figures(self, stage: str, strategy: Strategy) -> dict[str, float]:
+        """Mean cross-entropy, and the share of the windows whose most likely label is theirs, over all processes."""
+        loss, hits, windows = _sum(self._sums, strategy).tolist()
+        return {f"{stage}_loss": loss / windows, f"{stage}_accuracy": hits / windows}
 
-    @property
-    def accuracy(self) -> float:
-        """Share of the windows whose most likely label is theirs."""
-        return self._hits.item() / self.windows
+
+def _sum(values: Tensor, strategy: Strategy) -> Tensor:
+    """Over all processes."""
+    # A copy: the strategy of several processes writes into what it is given.
+    total: Tensor = strategy.reduce(values.clone(), reduce_op="sum")
+    return total
 
 
 class TrainingModule(lightning.LightningModule):
-    """A card's network with the recipe's optimiser and batches; its checkpoints carry the card."""
+    """A card's network with the recipe's optimiser and batches; its checkpoints carry the card and what else decides
+    how training goes on.
+
+    ``learning_rate`` is the recipe's and may be set before training. With ``compiled`` the network runs through
+    ``torch.compile``, in every process of its own; names in checkpoints stay the same.
+    """
 
     def __init__(
         self,
@@ -74,13 +84,21 @@ class TrainingModule(lightning.LightningModule):
         self.network: Any = build(card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(normaliser := getattr(self.network, "normalise", None), Normaliser):
             normaliser.fit(training.frames_of(0))
-        self.training_tally, self.validation_tally = Tally(), Tally()
+        self.learning_rate = recipe.learning_rate
+        self.compiled = False
+        self._training_tally, self._validation_tally = Tally(self.device), Tally(self.device)
+        self._validation_figures: dict[str, float] = {}
         self._file_sums = torch.zeros(0)
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002  # Lightning's name
+        """Compile, where asked to."""
+        if self.compiled:
+            self.network.compile()
 
     def _epoch_seed(self) -> int:
         return self.seed * 1_000_003 + self.current_epoch
 
-    def train_dataloader(self) -> Iterable[Batch]:
+    def train_dataloader(self) -> Segments:
         """The next epoch's batches; asked for again before every epoch."""
         recipe, seed = self.recipe, self._epoch_seed()
         common: dict[str, Any] = {"data": self.training_frames, "frames": self.card.window.frames, "seed": seed}
@@ -102,7 +120,7 @@ class TrainingModule(lightning.LightningModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self._trainer is not None else 1
 
-    def val_dataloader(self) -> Iterable[Batch]:
+    def val_dataloader(self) -> Segments | list[Batch]:
         """The windows that training would take, or windows side by side over every validation file; nothing if there
         is none."""
         if self.validation_frames is None:
@@ -113,58 +131,91 @@ class TrainingModule(lightning.LightningModule):
             self.card.window.frames,
             min(256, max(1, _VALIDATION_NUMBERS // numbers)),
             seed=None,
+            rank=self.global_rank,
+            world=self._world_size(),
             step=self._step(0.0),
             per_file=1 if self.recipe.segments == "first" else 0,
         )
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The recipe's optimiser."""
-        rate = self.recipe.learning_rate
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The recipe's optimiser and schedule."""
+        optimiser = self.optimiser()
+        scheduler = schedule(
+            optimiser, self.recipe, learning_rate=self.learning_rate, batches=len(self.train_dataloader())
+        )
+        if scheduler is None:
+            return optimiser
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The recipe's, at the learning rate."""
+        rate = self.learning_rate
         if self.recipe.optimiser == "adam":
             return torch.optim.Adam(self.parameters(), lr=rate)
         momentum = _MOMENTUM if self.recipe.optimiser == "momentum" else 0.0
         return torch.optim.SGD(self.parameters(), lr=rate, momentum=momentum)
 
     def on_train_epoch_start(self) -> None:
-        """Let the epoch's dropout follow from its number."""
-        torch.manual_seed(self._epoch_seed())
-        self.training_tally = Tally()
+        """Let the epoch's dropout follow from its number and, so that no two processes drop the same, the process."""
+        torch.manual_seed(self._epoch_seed() + _SEEDS_APART * self.global_rank)
+        self._training_tally = Tally(self.device)
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """Cross-entropy of one batch."""
-        return self._loss(batch, self.training_tally)[1]
+        """Mean cross-entropy of one batch: with several processes, their mean is that of the whole batch."""
+        loss = self._loss(batch, self._training_tally)[1]
+        return loss * self._world_size() / batch.size
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
         files = 0 if self.validation_frames is None else len(self.validation_frames.targets)
-        self.validation_tally = Tally()
+        self._validation_tally = Tally(self.device)
         self._file_sums = torch.zeros(files, len(self.card.head.labels), device=self.device)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Count one batch, and add its probabilities to those of their files."""
-        logits, _ = self._loss(batch, self.validation_tally)
+        logits, _ = self._loss(batch, self._validation_tally)
         self._file_sums.index_add_(0, batch.tracks, logits.softmax(1))
 
+    def on_validation_epoch_end(self) -> None:
+        """Sum up, over all processes."""
+        assert self.validation_frames is not None
+        strategy = self.trainer.strategy
+        hits = _sum(self._file_sums, strategy).argmax(1).cpu() == self.validation_frames.targets
+        self._validation_figures = self._validation_tally.figures("validation", strategy)
+        # What early stopping looks at.
+        self.log(VALIDATION_LOSS, self._validation_figures[VALIDATION_LOSS])
+        self._validation_figures["validation_file_accuracy"] = hits.float().mean().item()
+
     def _loss(self, batch: Batch, tally: Tally) -> tuple[Tensor, Tensor]:
+        """Logits (batch, classes), and the sum of their cross-entropies."""
         logits: Tensor = self.network(*batch.windows)[self.card.head.name].float()
-        loss = functional.cross_entropy(logits, batch.targets)
+        loss = functional.cross_entropy(logits, batch.targets, reduction="sum")
         tally.add(logits, batch.targets, loss)
         return logits, loss
 
     def figures(self) -> dict[str, float]:
         """Of the epoch just done: loss and accuracy of the training windows and, if there are validation files, of
-        their windows, and the accuracy of the files by the mean of their windows' probabilities."""
-        figures = {"train_loss": self.training_tally.loss, "train_accuracy": self.training_tally.accuracy}
-        if self.validation_frames is not None:
-            hits = self._file_sums.argmax(1).cpu() == self.validation_frames.targets
-            figures |= {
-                "validation_loss": self.validation_tally.loss,
-                "validation_accuracy": self.validation_tally.accuracy,
-                "validation_file_accuracy": hits.float().mean().item(),
-            }
-        return figures
+        their windows, and the accuracy of the files by the mean of their windows' probabilities. With several processes
+        all must ask."""
+        return {**self._training_tally.figures("train", self.trainer.strategy), **self._validation_figures}
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be one of this training; plain values by name."""
+        recipe = self.recipe.model_dump(mode="json", exclude={"epochs", "learning_rate"})
+        if self.recipe.schedule == "one-cycle":
+            recipe["epochs"] = self.recipe.epochs
+        return {
+            **recipe,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "labels": list(self.card.head.labels),
+            "inputs": [spec.model_dump(mode="json") for spec in self.card.inputs],
+            "training tracks": len(self.training_frames.targets),
+            "validation tracks": 0 if self.validation_frames is None else len(self.validation_frames.targets),
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the card in, with the epochs done so far, so that a checkpoint can be exported by itself."""
         provenance = self.card.provenance.model_copy(update={"epochs": self.current_epoch + 1})
         checkpoint[CARD_KEY] = self.card.model_copy(update={"provenance": provenance}).to_json()
+        checkpoint[IDENTITY_KEY] = self.identity()

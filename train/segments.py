@@ -22,11 +22,12 @@ FloatArray = npt.NDArray[np.float32]
 
 class Batch(NamedTuple):
     """``windows``: (batch, bands, frames) of each input; for each window the index of its label and of its track, both
-    (batch,)."""
+    (batch,). ``size`` is the number of windows in the batch over all processes, of which these are a share."""
 
     windows: tuple[Tensor, ...]
     targets: Tensor
     tracks: Tensor
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ class Segments(ABC):
     def __len__(self) -> int:
         return len(self._batches(len(self._windows(torch.Generator())[0])))
 
+    @property
+    def least_batch(self) -> int:
+        """Windows in the smallest batch, over all processes."""
+        return min(len(places) for places in self._batches(len(self._windows(torch.Generator())[0])))
+
     def _batches(self, windows: int) -> list[Tensor]:
         return list(torch.arange(windows).tensor_split(max(1, math.ceil(windows / self.batch_size))))
 
@@ -122,7 +128,7 @@ class Segments(ABC):
         for places in self._batches(len(tracks)):
             mine = order[places][self.rank :: self.world]
             windows = self._adjust(self.data.cut(tracks[mine], offsets[mine], self.frames), levels[mine])
-            yield Batch(windows, self.data.targets[tracks[mine]], tracks[mine])
+            yield Batch(windows, self.data.targets[tracks[mine]], tracks[mine], len(places))
 
     def _adjust(self, windows: tuple[Tensor, ...], _random: Tensor) -> tuple[Tensor, ...]:
         return windows
