@@ -12,6 +12,7 @@ import dashboard.commands
 import models.commands
 import stream.commands
 import train.commands
+import train.measure_commands
 from models.errors import GenrescopeError
 
 app = typer.Typer(
@@ -42,7 +43,8 @@ app.command(rich_help_panel=LISTEN)(stream.commands.devices)
 app.command(rich_help_panel=LISTEN)(models.commands.models)
 app.command(rich_help_panel=MAKE)(train.commands.recipes)
 app.command(rich_help_panel=MAKE)(train.commands.train)
-app.command(rich_help_panel=MAKE)(train.commands.evaluate)
+app.command(rich_help_panel=MAKE)(train.measure_commands.evaluate)
+app.command(rich_help_panel=MAKE)(train.measure_commands.compare)
 app.command(rich_help_panel=MAKE)(train.commands.export)
 
 

@@ -12,11 +12,11 @@ from train.calibration import (
     ScoredTracks,
     calibrate,
     choose_enter,
-    expected_calibration_error,
     fit_temperature,
     smooth,
     temper,
 )
+from train.reliability import Reliability
 
 LABELS = ("a", "b", "c", "d")
 HEAD = Head(name="genre", labels=LABELS)
@@ -46,8 +46,8 @@ def test_calibration_shrinks_the_error():
     logits, targets = honest_logits(np.random.default_rng(1))
     overconfident = scored([4.0 * track for track in logits], targets)
     head = calibrate(HEAD, overconfident)
-    before = expected_calibration_error(*overconfident.flat())
-    after = expected_calibration_error(*overconfident.tempered(head.temperature).flat())
+    before = Reliability.of(*overconfident.flat()).error
+    after = Reliability.of(*overconfident.tempered(head.temperature).flat()).error
     assert before > 0.15
     assert after < 0.05
 
@@ -95,4 +95,16 @@ def test_tempering_probabilities_is_tempering_logits(temperature, seed):
 def test_calibration_error_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
     # 0.9: half right, gap 0.4, weight 2/4. 0.6: both right, gap 0.4, weight 2/4.
-    assert expected_calibration_error(probabilities, np.array([0, 1, 0, 1])) == pytest.approx(0.4)
+    assert Reliability.of(probabilities, np.array([0, 1, 0, 1])).error == pytest.approx(0.4)
+
+
+@given(st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_reliabilities_add_up_over_any_cut(cut, seed):
+    random = np.random.default_rng(seed)
+    probabilities, targets = random.dirichlet(np.ones(4), 41), random.integers(0, 4, 41)
+    parts = Reliability.of(probabilities[:cut], targets[:cut]) + Reliability.of(probabilities[cut:], targets[cut:])
+    whole = Reliability.of(probabilities, targets)
+    assert parts.answers == whole.answers
+    assert parts.right == whole.right
+    assert parts.error == pytest.approx(whole.error)
+    assert whole.accuracy == pytest.approx((probabilities.argmax(axis=1) == targets).mean())

@@ -13,7 +13,7 @@ from toy import LABELS, RATE_HZ, save_toy, tone
 
 import genrescope
 
-COMMANDS = ("live", "classify", "devices", "models", "train", "evaluate", "export")
+COMMANDS = ("live", "classify", "devices", "models", "train", "evaluate", "compare", "export")
 
 
 @pytest.fixture

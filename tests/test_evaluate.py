@@ -1,16 +1,19 @@
 import numpy as np
 import pytest
 from networks import random_network
+from toy import SPEC, toy_card
 
-from models.errors import DatasetError
+from models.errors import ConfigError, DatasetError
 from models.frontend import features
-from models.spec import ModelCard
-from train.calibration import ScoredTracks
+from models.spec import FileDecision, LogMel, Magnitude, Mfcc, ModelCard, Raw, WindowSpec
 from train.dataset import Track
-from train.evaluate import Evaluation, at_level, evaluate, windows_of
-from train.report import draw_confusion, markdown
+from train.decision import LIVE
+from train.evaluate import at_level, evaluate, score_windows, trainable_parameters, windows_of
+from train.findings import find
+from train.record import Record
+from train.statistics import confusion, metrics
 
-_, CARD = random_network()
+CARD = random_network()[1].model_copy(update={"decision": LIVE})
 
 
 class Oracle:
@@ -23,80 +26,156 @@ class Oracle:
         self._answers = iter(answers)
 
     def score(self, windows):
-        return {"genre": np.tile(np.array(next(self._answers), dtype=np.float32), (len(windows), 1))}
+        return {self.card.head.name: np.tile(np.array(next(self._answers), dtype=np.float32), (len(windows[0]), 1))}
 
 
 A, B, C = [0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.2, 0.2, 0.6]
 
 
+def silent(tracks, frames=100):
+    return {track.path: (np.zeros((frames, 40), dtype=np.float32),) for track in tracks}
+
+
 @pytest.fixture
-def evaluation(tmp_path) -> Evaluation:
-    """Two of a (one taken for b), one of b, two of c (one taken for a)."""
+def tracks(tmp_path) -> list[Track]:
     truths = ["a", "a", "b", "c", "c"]
-    tracks = [Track(tmp_path / str(i), label, 0, source="one" if i % 2 else "two") for i, label in enumerate(truths)]
-    sound = {track.path: np.zeros((100, 40), dtype=np.float32) for track in tracks}
-    return evaluate(Oracle(CARD, [A, B, B, C, A]), tracks, sound)
+    return [
+        Track(tmp_path / "music" / f"{i}.mp3", label, 0, group=f"artist {i}", source="one" if i % 2 else "two")
+        for i, label in enumerate(truths)
+    ]
+
+
+@pytest.fixture
+def evaluation(tracks) -> Record:
+    """Two of a (one taken for b), one of b, two of c (one taken for a)."""
+    return evaluate(Oracle(CARD, [A, B, B, C, A]), tracks, silent(tracks))
 
 
 def test_figures_by_hand(evaluation):
-    np.testing.assert_array_equal(evaluation.confusion, [[1, 1, 0], [0, 1, 0], [1, 0, 1]])
-    np.testing.assert_allclose(evaluation.recall, [1 / 2, 1, 1 / 2])
-    np.testing.assert_allclose(evaluation.precision, [1 / 2, 1 / 2, 1])
-    metrics = evaluation.metrics()
-    assert metrics["files"] == 5
-    assert metrics["file_accuracy"] == 0.6
-    assert metrics["file_balanced_accuracy"] == pytest.approx(2 / 3, abs=1e-4)
-    assert metrics["window_accuracy"] == 0.6
+    np.testing.assert_array_equal(confusion([evaluation], "live"), [[1, 1, 0], [0, 1, 0], [1, 0, 1]])
+    found = metrics(evaluation)
+    assert found["files"] == 5
+    assert found["file_accuracy"] == 0.6
+    assert found["file_balanced_accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["file_macro_f1"] == pytest.approx((1 / 2 + 2 / 3 + 2 / 3) / 3, abs=1e-4)
+    assert found["window_accuracy"] == 0.6
     # Confidences .8 (2 files, 1 right), .7 (2 files, 1 right), .6 (1 file, right), each in a bin of its own.
-    assert metrics["ece_windows_after"] == pytest.approx((2 * 0.3 + 2 * 0.2 + 0.4) / 5, abs=1e-4)
-    assert metrics["decided_share"] == 1.0
+    assert found["ece_windows_after"] == pytest.approx((2 * 0.3 + 2 * 0.2 + 0.4) / 5, abs=1e-4)
+    assert found["decided_share"] == 1.0
 
 
-def test_a_file_is_judged_by_the_mean_of_its_windows():
-    scored = ScoredTracks([np.array([[0.5, 0.4, 0.1], [0.5, 0.4, 0.1], [0.0, 1.0, 0.0]])], np.array([1]), 0.35)
-    assert Evaluation(CARD, (Track(None, "b", 0),), scored).decisions.tolist() == [1]
+def test_a_record_tells_the_files_apart_and_where_they_come_from(evaluation):
+    assert [each.name for each in evaluation.files] == [f"music/{i}.mp3" for i in range(5)]
+    assert evaluation.files[1].source == "one"
+    assert evaluation.files[1].group == "artist 1"
+    assert evaluation.files[1].windows == (0, 3, 0)
+    assert evaluation.fold == 0
+    assert evaluation.parameters == 562_433  # 3,630 of the filters, 558,200 of the hidden layer, 603 of the head
+    assert find([evaluation]).sources == (
+        ("a", "one", 1, 0),
+        ("a", "two", 1, 1),
+        ("c", "one", 1, 1),
+        ("c", "two", 1, 0),
+    )
 
 
-def test_figures_without_decided_time_fit_a_card(evaluation):
+def test_figures_without_decided_time_fit_a_card(tracks):
     head = CARD.head.model_copy(update={"enter": 1.0})
     card = CARD.model_copy(update={"heads": (head,)})
-    metrics = Evaluation(card, evaluation.tracks, evaluation.scored).metrics()
-    assert metrics["decided_share"] == 0.0
-    assert "decided_accuracy" not in metrics
-    ModelCard.from_json(card.model_copy(update={"metrics": metrics}).to_json())
+    found = metrics(evaluate(Oracle(card, [A, B, B, C, A]), tracks, silent(tracks)))
+    assert found["decided_share"] == 0.0
+    assert "decided_accuracy" not in found
+    ModelCard.from_json(card.model_copy(update={"metrics": found}).to_json())
 
 
-def test_sources_of_a_class_are_told_apart(evaluation):
-    assert evaluation.recall_by_source() == {"a": {"two": (1, 1), "one": (0, 1)}, "c": {"one": (1, 1), "two": (0, 1)}}
+def test_files_are_judged_as_live_and_as_published(tmp_path):
+    class ByTime:
+        """Sure of the first window, of another mind about the others."""
+
+        name = "by time"
+        card = CARD.model_copy(update={"decision": FileDecision(windows="first")})
+
+        def score(self, windows):
+            return {"genre": np.where(windows[0][:, :1, 0] == 0, [A], [B]).astype(np.float32)}
+
+    sound = np.arange(100, dtype=np.float32)[:, None].repeat(40, axis=1)
+    (found,) = evaluate(ByTime(), [Track(tmp_path / "x", "a", 2)], {tmp_path / "x": (sound,)}).files
+    assert (found.published.given, found.live.given) == (0, 1)
+    assert found.windows == (1, 2, 0)
 
 
-def test_the_page_has_every_class_and_figure(evaluation, tmp_path):
-    page = markdown(evaluation, picture="x.png")
-    assert "| a | 2 | 0.50 | 0.50 | b (1) |" in page
-    assert "| b | 1 | 1.00 | 0.50 |  |" in page
-    assert "| file_accuracy | 0.6 |" in page
-    assert "| c | two | 1 | 0.00 |" in page
-    draw_confusion(evaluation, tmp_path / "x.png")
-    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+def test_short_files_are_tiled_or_skipped_as_the_card_says(tmp_path, capsys):
+    both = [Track(tmp_path / "short", "a", 0), Track(tmp_path / "long", "a", 0)]
+    sounds = {each.path: (np.zeros((n, 40), dtype=np.float32),) for each, n in zip(both, (30, 90), strict=True)}
+    record = evaluate(Oracle(CARD, [A, A]), both, sounds)
+    assert [each.name.split("/")[-1] for each in record.files] == ["long"]
+    assert record.skipped == 1
+    assert "short: shorter than one window of 2.82 s" in capsys.readouterr().err
+    card = CARD.model_copy(update={"window": WindowSpec(frames=80, hop_frames=10, short="tile")})
+    assert len(evaluate(Oracle(card, [A, A]), both, sounds).files) == 2
+
+
+def test_files_of_one_name_in_two_places_keep_apart(tmp_path):
+    both = [Track(tmp_path / side / "music/1.mp3", "a", 0, source="music") for side in ("x", "y")]
+    names = [each.name for each in evaluate(Oracle(CARD, [A, A]), both, silent(both)).files]
+    assert names == [str(each.path) for each in both]
+
+
+def test_calibration_is_fitted_to_the_windows_of_live_audio(tracks):
+    scored = score_windows(Oracle(CARD, [A, B, B, C, A]), tracks, silent(tracks))
+    assert [len(each) for each in scored.windows] == [3] * 5
+    assert scored.targets.tolist() == [0, 0, 1, 2, 2]
+    assert scored.hop_s == pytest.approx(10 * 768 / 22_050)
 
 
 def test_windows_are_those_of_live_audio():
     frames = np.random.default_rng(0).standard_normal((107, 40)).astype(np.float32)
-    (windows,) = windows_of(frames, CARD)
+    (windows,) = windows_of([frames], CARD)
     assert windows.shape == (3, 40, 80)
     for index, window in enumerate(windows):
         start = index * CARD.window.hop_frames
         np.testing.assert_array_equal(window, frames[start : start + 80].T)
+    assert len(windows_of([frames], CARD, at_most=2)[0]) == 2
 
 
-def test_another_level_is_the_features_of_softer_audio():
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CARD.clock,
+        LogMel(sample_rate_hz=8_000, n_fft=512, hop_samples=256, n_mels=12, fmax_hz=4_000, unit="dB"),
+        Magnitude(sample_rate_hz=8_000, n_fft=512, hop_samples=256),
+        Raw(sample_rate_hz=8_000, n_fft=256, hop_samples=256),
+    ],
+)
+def test_another_level_is_the_features_of_softer_audio(spec):
     sound = np.random.default_rng(0).standard_normal(20_000).astype(np.float32) * 0.1
-    shifted = at_level(features(sound, CARD.clock), -20.0, CARD)
-    np.testing.assert_allclose(shifted, features(sound * np.float32(0.1), CARD.clock), atol=1e-5)
-    assert at_level(np.full((1, 40), -9.5, dtype=np.float32), -20.0, CARD).min() == -10.0
+    shifted = at_level(features(sound, spec), -20.0, spec)
+    np.testing.assert_allclose(shifted, features(sound * np.float32(0.1), spec), atol=1e-5, rtol=1e-5)
     assert shifted.dtype == np.float32
 
 
-def test_nothing_to_measure_is_an_error():
+def test_softer_audio_does_not_fall_through_the_floor():
+    assert at_level(np.full((1, 12), -9.5, dtype=np.float32), -20.0, SPEC).min() == -10.0
+
+
+def test_the_level_of_cepstra_cannot_be_changed(tracks):
+    mfcc = Mfcc(sample_rate_hz=8_000, n_fft=512, hop_samples=256, n_mels=12, n_mfcc=5, fmax_hz=4_000)
+    with pytest.raises(ConfigError, match="level can be changed"):
+        at_level(np.zeros((3, 5), dtype=np.float32), 3.0, mfcc)
+
+
+def test_a_network_that_this_version_cannot_build_has_no_count():
+    assert trainable_parameters(toy_card()) is None
+
+
+def test_nothing_to_measure_is_an_error(tracks):
     with pytest.raises(DatasetError, match="got none"):
         evaluate(Oracle(CARD, []), [], {})
+    with pytest.raises(DatasetError, match="at least one window"):
+        evaluate(Oracle(CARD, []), tracks, silent(tracks, frames=10))
+
+
+def test_labels_that_the_model_does_not_know_are_named(tmp_path):
+    polka = [Track(tmp_path / "x", "polka", 0)]
+    with pytest.raises(DatasetError, match=r"\(a, b, c\), the tracks have \['polka'\]"):
+        evaluate(Oracle(CARD, [A]), polka, silent(polka))

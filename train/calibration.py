@@ -30,7 +30,6 @@ _MIN_DECIDED = 0.05
 """Thresholds reached less often than this say nothing about accuracy."""
 _TEMPERATURE_RANGE = (0.1, 10.0)
 _TINY = 1e-30
-_ECE_BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +116,3 @@ def calibrate(head: Head, scored: ScoredTracks) -> Head:
     enter = choose_enter(scored.tempered(temperature))
     leave = round(enter - LEAVE_BELOW_ENTER, 2)
     return Head(name=head.name, labels=head.labels, temperature=temperature, enter=enter, leave=leave)
-
-
-def expected_calibration_error(probabilities: FloatArray, targets: IntArray) -> float:
-    """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by their windows."""
-    confidences, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    bins = np.minimum((confidences * _ECE_BINS).astype(int), _ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=hits - confidences, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / len(targets))

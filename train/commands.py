@@ -1,4 +1,4 @@
-"""The commands that make and measure models: ``train``, ``evaluate``, ``export``."""
+"""The commands that make models: ``train``, ``export``, and ``recipes``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from models.errors import ConfigError
-from models.scorer_kind import ScorerKind
 
-_NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib")
+_NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2")
 
 TablesOption = Annotated[
     list[Path] | None,
@@ -97,12 +96,13 @@ def train(
 
     Stopped? Give the same command with --resume.
     """
-    _need_training_packages()
+    need_training_packages()
     from rich.console import Console
 
     from train.pipeline import cross_validate, make_model, open_run
     from train.plan import Plan
     from train.report import write_report
+    from train.statistics import metrics
 
     given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
     if epochs is not None:
@@ -124,78 +124,18 @@ def train(
         data=data,
         licence=licence,
     )
-    run = open_run(plan, output, cache=cache or _default_cache(), workers=workers, resume=resume)
+    run = open_run(plan, output, cache=cache or default_cache(), workers=workers, resume=resume)
     console = Console(highlight=False)
     if all_folds:
         cross_validate(run, resume=resume)
         console.print(f"figures of all folds: {output / 'folds.json'}")
         return
     model = export_to or output / "model.onnx"
-    evaluation = make_model(run, model, resume=resume)
-    for key, value in evaluation.metrics().items():
+    record = make_model(run, model, resume=resume)
+    for key, value in metrics(record).items():
         console.print(f"{key:24} {value:g}")
-    console.print(f"model:  {model}\nreport: {write_report(evaluation, output)}")
-
-
-def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.")],
-    *,
-    table: TablesOption = None,
-    folder: FoldersOption = None,
-    label_column: LabelColumnOption = "genre",
-    group_column: GroupColumnOption = None,
-    join: JoinOption = None,
-    fold: Annotated[
-        int | None,
-        typer.Option("--fold", help="Only this fold. Files that the model learned from flatter it.  [default: all]"),
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="DIR", help="Write a page and a picture of the confusion matrix.")
-    ] = None,
-    level_db: Annotated[
-        float, typer.Option("--level-db", help="Measure as if all audio were so many decibels louder (or softer: -20).")
-    ] = 0.0,
-    scorer: Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network.")] = ScorerKind.AUTO,
-    seed: SeedOption = 0,
-    cache: CacheOption = None,
-    workers: WorkersOption = 2,
-) -> None:
-    """Measure a model file on labelled audio: accuracy, each class, confusion matrix, calibration."""
-    _need_training_packages()
-    from rich.console import Console
-
-    from models.errors import DatasetError
-    from models.scorer import load_scorer
-    from train.dataset import read_tracks
-    from train.evaluate import at_level
-    from train.evaluate import evaluate as evaluate_model
-    from train.features_cache import FeatureCache
-    from train.pipeline import read_features
-    from train.report import write_report
-
-    loaded = load_scorer(model, scorer)
-    tracks = read_tracks(
-        tables=table or (),
-        folders=folder or (),
-        label_column=label_column,
-        group_column=group_column,
-        join=join or (),
-        seed=seed,
-    )
-    if fold is not None:
-        folds = sorted({track.fold for track in tracks})
-        if fold not in folds:
-            raise DatasetError(f"expected a fold among {folds}, got {fold}")
-        tracks = [track for track in tracks if track.fold == fold]
-    store = FeatureCache(cache or _default_cache(), loaded.card.clock)
-    features = read_features(store, tracks, frames=loaded.card.window.frames, workers=workers)
-    louder = {path: at_level(values, level_db, loaded.card) for path, values in features.features.items()}
-    evaluation = evaluate_model(loaded, tracks, louder)
-    console = Console(highlight=False)
-    for key, value in evaluation.metrics().items():
-        console.print(f"{key:24} {value:g}")
-    if report is not None:
-        console.print(f"report: {write_report(evaluation, report)}")
+    page = write_report([record], output, paper=type(plan.make_recipe()).paper, model=model)
+    console.print(f"model:  {model}\nreport: {page}")
 
 
 def export(
@@ -207,7 +147,7 @@ def export(
 
     For a look at a network while it trains; `train` itself ends with a calibrated and measured model file.
     """
-    _need_training_packages()
+    need_training_packages()
     import numpy as np
     from rich.console import Console
 
@@ -230,7 +170,7 @@ def recipes(
 
     Settings, such as input_size=80x82, are given to `train` as `--set input_size=80x82`.
     """
-    _need_training_packages()
+    need_training_packages()
     from json import dumps
 
     from rich.console import Console
@@ -260,7 +200,12 @@ def recipes(
         console.print(f"\n{names}:\n  {paper}", soft_wrap=True)
 
 
-def _need_training_packages() -> None:
+def need_training_packages() -> None:
+    """Refuse to go on in a base install.
+
+    Raises:
+        ConfigError: with what is missing and how to get it.
+    """
     missing = [package for package in _NEEDED if importlib.util.find_spec(package) is None]
     if missing:
         names = ", ".join(missing)
@@ -270,7 +215,8 @@ def _need_training_packages() -> None:
         )
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
+    """Where features are kept if nothing else is said."""
     return Path.home() / ".cache" / "genrescope" / "features"
 
 

@@ -1,100 +1,154 @@
-"""What a model file is worth on tracks it has not seen: scored window by window, as live, and judged by file."""
+"""What a model file is worth on tracks it has not seen: scored window by window, and judged by file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import ConfigError, DatasetError
+from models.errors import ConfigError, DatasetError, ModelFileError
 from models.scorer import Scorer, WindowBatch
-from models.spec import LogMel, ModelCard
-from train.calibration import ScoredTracks, expected_calibration_error
+from models.smoothing import DEFAULT_HALF_LIFE_S
+from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
+from train.calibration import ScoredTracks, smooth, temper
 from train.dataset import Track
-from train.progress import track_progress
+from train.decision import LIVE, Answer, cut, decide, filled, places, score, seed_of
+from train.progress import say, track_progress
+from train.record import FileAnswer, FileResult, Record, Training, Trust
+from train.reliability import Reliability
 
 FloatArray = npt.NDArray[np.float32]
+Sounds = Mapping[Path, Sequence[FloatArray]]
+"""Features (frames, bands) of each of the card's inputs, by file."""
+
+_DIGITS = 6
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores of ``tracks`` by the model of ``card``.
+class _Heard(NamedTuple):
+    track: Track
+    features: tuple[FloatArray, ...]
+    windows: FloatArray
+    """Probabilities (n, classes) of all windows that live audio looks at."""
 
-    A file's label is the likeliest by the mean of its windows' probabilities (Lidy & Schindler 2016), one window every
-    hop of the live model: as ``genrescope classify`` decides, but for its silence gate, which leaves quiet windows out.
+
+def evaluate(
+    scorer: Scorer,
+    tracks: Sequence[Track],
+    features: Sounds,
+    *,
+    level_db: float = 0.0,
+    model: Path | None = None,
+    training: Training | None = None,
+) -> Record:
+    """Score all tracks that have features, and judge each both as live audio is and as the card's recipe does.
+
+    Live, a file's label is the likeliest by the mean of its windows' probabilities, one window every hop: as
+    ``genrescope classify`` decides, but for its silence gate, which leaves quiet windows out. Only counts of windows
+    are kept, so that memory does not grow with the length of the audio.
+
+    Args:
+        level_db: as if all audio were so many decibels louder.
+        model: the scorer's file, to tell its size.
+        training: how the network came about.
+
+    Raises:
+        DatasetError: a label that the model does not know, or no track to score.
+        ConfigError: the level of such features cannot be changed, or the decision does not fit the window.
     """
-
-    card: ModelCard
-    tracks: tuple[Track, ...]
-    scored: ScoredTracks
-
-    @property
-    def decisions(self) -> npt.NDArray[np.int64]:
-        """The label given to each file, (files,), as an index."""
-        return np.array([np.mean(p, axis=0).argmax() for p in self.scored.windows])
-
-    @property
-    def confusion(self) -> npt.NDArray[np.int64]:
-        """Files by true label (rows) and given label (columns)."""
-        n = len(self.card.head.labels)
-        pairs = self.scored.targets * n + self.decisions
-        return np.bincount(pairs, minlength=n * n).reshape(n, n)
-
-    @property
-    def precision(self) -> npt.NDArray[np.float64]:
-        """Of the files given each label, the share that has it; nan for a label never given."""
-        return _shares(np.diag(self.confusion), self.confusion.sum(axis=0))
-
-    @property
-    def recall(self) -> npt.NDArray[np.float64]:
-        """Of the files with each label, the share that was given it; nan for a label without files."""
-        return _shares(np.diag(self.confusion), self.confusion.sum(axis=1))
-
-    def metrics(self) -> dict[str, float]:
-        """Figures for a model card. ``ece_...`` are expected calibration errors, of windows and of the running vote, at
-        temperature 1 (before) and at the card's (after); ``decided_...`` the vote at or above the enter threshold."""
-        before = self.scored.tempered(1.0 / self.card.head.temperature)
-        windows, targets = self.scored.flat()
-        votes, _ = self.scored.smoothed().flat()
-        decided = votes.max(axis=1) >= self.card.head.enter
-        hits = votes.argmax(axis=1) == targets
-        figures = {
-            "files": len(self.tracks),
-            "file_accuracy": float((self.decisions == self.scored.targets).mean()),
-            "file_balanced_accuracy": float(np.nanmean(self.recall)),
-            "window_accuracy": float((windows.argmax(axis=1) == targets).mean()),
-            "ece_windows_before": expected_calibration_error(*before.flat()),
-            "ece_windows_after": expected_calibration_error(windows, targets),
-            "ece_vote_before": expected_calibration_error(*before.smoothed().flat()),
-            "ece_vote_after": expected_calibration_error(votes, targets),
-            "vote_accuracy": float(hits.mean()),
-            "decided_share": float(decided.mean()),
-            # A card holds no nan: without decided time there is no such figure.
-            **({"decided_accuracy": float(hits[decided].mean())} if decided.any() else {}),
-        }
-        return {name: round(value, 4) for name, value in figures.items()}
-
-    def recall_by_source(self) -> dict[str, dict[str, tuple[int, int]]]:
-        """For each label that comes from several sources: (files named rightly, files) of each."""
-        by_label: dict[str, dict[str, tuple[int, int]]] = {}
-        for track, given, true in zip(self.tracks, self.decisions, self.scored.targets, strict=True):
-            by_source = by_label.setdefault(track.label, {})
-            right, files = by_source.get(track.source, (0, 0))
-            by_source[track.source] = (right + int(given == true), files + 1)
-        return {label: sources for label, sources in sorted(by_label.items()) if len(sources) > 1}
+    card = scorer.card
+    used = tuple(track for track in tracks if track.path in features)
+    names = _names(used)
+    trust, files = Trust(), []
+    for track, sound, windows in _heard(scorer, used, features, level_db):
+        target = card.head.labels.index(track.label)
+        live = decide(windows, LIVE)
+        published = live
+        if card.decision != LIVE:
+            seed = seed_of(names[track], card.provenance.seed)
+            starts = places(len(sound[0]), card, card.decision, seed=seed)
+            published = decide(score(scorer, sound, starts), card.decision)
+        trust += _trust(windows, target, card)
+        files.append(
+            FileResult(
+                name=names[track],
+                label=track.label,
+                source=track.source,
+                group=track.group,
+                live=_kept(live),
+                published=_kept(published),
+                windows=tuple(np.bincount(windows.argmax(axis=1), minlength=len(card.head.labels)).tolist()),
+            )
+        )
+    if not files:
+        raise DatasetError(f"expected tracks of at least one window of {card.window_seconds:.2f} s, got none")
+    folds = {track.fold for track in used}
+    return Record(
+        card=card,
+        fold=folds.pop() if len(folds) == 1 else None,
+        parameters=trainable_parameters(card),
+        file_bytes=model.stat().st_size if model else None,
+        level_db=level_db,
+        skipped=len(tracks) - len(files),
+        training=training or Training(),
+        trust=trust,
+        files=tuple(files),
+    )
 
 
-def evaluate(scorer: Scorer, tracks: Sequence[Track], features: Mapping[Path, FloatArray]) -> Evaluation:
-    """Score all windows of all tracks that have features.
+def score_windows(scorer: Scorer, tracks: Sequence[Track], features: Sounds) -> ScoredTracks:
+    """All windows of all tracks that have features, as live audio looks at them: what calibration is fitted to.
 
     Raises:
         DatasetError: a label that the model does not know, or no track to score.
     """
     card = scorer.card
     used = tuple(track for track in tracks if track.path in features)
+    heard = [(track.label, windows) for track, _, windows in _heard(scorer, used, features, 0.0)]
+    targets = np.array([card.head.labels.index(label) for label, _ in heard], dtype=np.int64)
+    return ScoredTracks([windows for _, windows in heard], targets, _hop_s(card))
+
+
+def windows_of(features: Sequence[FloatArray], card: ModelCard, *, at_most: int | None = None) -> WindowBatch:
+    """The windows that live audio looks at, silent ones too, from features (frames, bands) of each input."""
+    sound = filled(features, card)
+    return cut(sound, places(len(sound[0]), card, LIVE)[:at_most], card)
+
+
+def at_level(features: FloatArray, level_db: float, spec: FeatureSpec) -> FloatArray:
+    """Features (frames, bands) as they would be of audio ``level_db`` decibels louder.
+
+    Raises:
+        ConfigError: cepstra, whose bands have gone through a floor that cannot be seen any more.
+    """
+    if isinstance(spec, LogMel):
+        floor = np.log10(spec.floor) * 10 * spec.per_decibel
+        return np.asarray(np.maximum(features + np.float32(level_db * spec.per_decibel), floor), dtype=np.float32)
+    if isinstance(spec, Magnitude | Raw):
+        return np.asarray(features * np.float32(10 ** (level_db / 20)), dtype=np.float32)
+    raise ConfigError(f"expected a model whose input's level can be changed, this one hears {spec.words}")
+
+
+def trainable_parameters(card: ModelCard) -> int | None:
+    """Trainable numbers of the card's network; None if this version cannot build it."""
+    import torch
+
+    from models.architectures import build
+
+    try:
+        # On this device nothing is allocated.
+        with torch.device("meta"):
+            network = build(card)
+    except ModelFileError:
+        return None
+    return sum(values.numel() for values in network.parameters() if values.requires_grad)
+
+
+def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: float) -> Iterator[_Heard]:
+    card = scorer.card
     foreign = sorted({track.label for track in used} - set(card.head.labels))
     if foreign:
         raise DatasetError(
@@ -103,31 +157,54 @@ def evaluate(scorer: Scorer, tracks: Sequence[Track], features: Mapping[Path, Fl
         )
     if not used:
         raise DatasetError("expected tracks to evaluate on, got none")
-    windows = [
-        scorer.score(windows_of(features[track.path], card))[card.head.name]
-        for track in track_progress(used, total=len(used), title="scoring")
-    ]
-    targets = np.array([card.head.labels.index(track.label) for track in used])
-    hop_s = card.window.hop_frames * card.clock.seconds_per_frame
-    return Evaluation(card, used, ScoredTracks(windows, targets, hop_s))
+    for track in track_progress(used, total=len(used), title="scoring"):
+        sound = filled(features[track.path], card)
+        if level_db:
+            sound = tuple(at_level(each, level_db, spec) for each, spec in zip(sound, card.inputs, strict=True))
+        starts = places(len(sound[0]), card, LIVE)
+        if len(starts):
+            yield _Heard(track, sound, score(scorer, sound, starts))
+        else:
+            say(f"skipped: {track.path}: shorter than one window of {card.window_seconds:.2f} s")
 
 
-def windows_of(features: FloatArray, card: ModelCard) -> WindowBatch:
-    """All windows that live audio looks at, silent ones too, from features (frames, bands) of the one input."""
-    views = np.lib.stride_tricks.sliding_window_view(features, card.window.frames, axis=0)
-    return (np.ascontiguousarray(views[:: card.window.hop_frames]),)
+def _trust(windows: FloatArray, target: int, card: ModelCard) -> Trust:
+    targets = np.full(len(windows), target, dtype=np.int64)
+    before = temper(windows, 1.0 / card.head.temperature)
+    votes, votes_before = (_vote(each, card) for each in (windows, before))
+    decided = votes.max(axis=1) >= card.head.enter
+    return Trust(
+        windows_before=Reliability.of(before, targets),
+        windows_after=Reliability.of(windows, targets),
+        vote_before=Reliability.of(votes_before, targets),
+        vote_after=Reliability.of(votes, targets),
+        decided=int(decided.sum()),
+        decided_right=int((votes.argmax(axis=1) == target)[decided].sum()),
+    )
 
 
-def at_level(features: FloatArray, level_db: float, card: ModelCard) -> FloatArray:
-    """Features (frames, n_mels) as they would be of audio ``level_db`` decibels louder."""
-    # In log10 of power, 10 dB are one unit.
-    (spec,) = card.inputs
-    if not isinstance(spec, LogMel):
-        raise ConfigError(f"expected a model of mel bands to change the level of, this one hears {spec.words}")
-    floor = np.log10(spec.floor)
-    return np.asarray(np.maximum(features + np.float32(level_db / 10), floor), dtype=np.float32)
+def _vote(windows: npt.NDArray[np.floating], card: ModelCard) -> npt.NDArray[np.floating]:
+    return smooth(windows, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=_hop_s(card))
 
 
-def _shares(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    shares: npt.NDArray[np.float64] = np.divide(parts, wholes, out=np.full(len(parts), np.nan), where=wholes > 0)
-    return shares
+def _hop_s(card: ModelCard) -> float:
+    return card.window.hop_frames * card.clock.seconds_per_frame
+
+
+def _kept(answer: Answer) -> FileAnswer:
+    # Rounded for the file's size; a probability that is 1.0000001 in single precision is 1.
+    probabilities = (min(1.0, round(float(value), _DIGITS)) for value in answer.probabilities)
+    return FileAnswer(given=answer.given, probabilities=tuple(probabilities))
+
+
+def _names(tracks: Sequence[Track]) -> dict[Track, str]:
+    """A name for each track that is the same on another machine: its path from its table's or folder's name on."""
+
+    def short(track: Track) -> str:
+        parts = track.path.parts
+        if track.source in parts:
+            return "/".join(parts[len(parts) - 1 - parts[::-1].index(track.source) :])
+        return "/".join(parts[-2:])
+
+    times = Counter(short(track) for track in tracks)
+    return {track: short(track) if times[short(track)] == 1 else str(track.path) for track in tracks}

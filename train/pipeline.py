@@ -19,19 +19,22 @@ from models.spec import Head
 from train.atomic_write import replacing
 from train.calibration import calibrate
 from train.dataset import Split, Track, describe_counts, split_by_fold
-from train.evaluate import Evaluation, evaluate, windows_of
+from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint
 from train.features import TrackFeatures, read_features
 from train.loop import fit
+from train.machine import describe_machine
 from train.module import TrainingModule
 from train.plan import Plan
 from train.progress import say
+from train.record import RECORDS_NAME, Record, training_in
 from train.segments import LabelledFrames
+from train.statistics import metrics
 
 CROSS_VALIDATED = ("file_accuracy", "file_balanced_accuracy", "window_accuracy")
 """Figures that make sense without a calibration."""
 
-_PARITY_TRACKS = 10
+_PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,14 @@ class Run:
         network, card = load_checkpoint(checkpoint)
         card = card.model_copy(update={"heads": (head,) if head else card.heads, "metrics": metrics or {}})
         some = list(self.features.features.values())[:_PARITY_TRACKS]
-        export(network, card, path, windows=(np.concatenate([windows_of(values, card)[0] for values in some]),))
+        windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
+        export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
-    def evaluate(self, model: Path, tracks: Sequence[Track]) -> Evaluation:
-        """Score tracks with a model file."""
-        return evaluate(load_scorer(model, ScorerKind.ONNX), tracks, self.features.features)
+    def evaluate(self, model: Path, tracks: Sequence[Track], *, folder: Path) -> Record:
+        """Score tracks with a model file, whose training left its curves in ``folder``."""
+        training = training_in(folder, hardware=describe_machine())
+        scorer = load_scorer(model, ScorerKind.ONNX)
+        return evaluate(scorer, tracks, self.features.features, model=model, training=training)
 
 
 def open_run(plan: Plan, folder: Path, *, cache: Path, workers: int, resume: bool) -> Run:
@@ -89,7 +95,7 @@ def open_run(plan: Plan, folder: Path, *, cache: Path, workers: int, resume: boo
     return Run(plan, folder, [track for track in tracks if track.path in features.features], features)
 
 
-def make_model(run: Run, model: Path, *, resume: bool) -> Evaluation:
+def make_model(run: Run, model: Path, *, resume: bool) -> Record:
     """Train, calibrate, export to ``model`` and measure on the test fold; the figures stand in the card."""
     plan = run.plan
     split = split_by_fold(run.tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
@@ -100,12 +106,12 @@ def make_model(run: Run, model: Path, *, resume: bool) -> Evaluation:
     learned = [*split.training, *split.calibration]
     checkpoint = run.network("final", learned, [], protocol=protocol, resume=resume)
     run.export(checkpoint, model, head=head)
-    measured = run.evaluate(model, split.test)
-    run.export(checkpoint, model, head=head, metrics=measured.metrics())
+    measured = run.evaluate(model, split.test, folder=run.folder)
+    run.export(checkpoint, model, head=head, metrics=metrics(measured))
     return measured
 
 
-def cross_validate(run: Run, *, resume: bool) -> list[Evaluation]:
+def cross_validate(run: Run, *, resume: bool) -> list[Record]:
     """A network for each fold, trained on all others and measured on it; nothing is calibrated or shipped."""
     results = []
     for fold in sorted({track.fold for track in run.tracks}):
@@ -114,13 +120,14 @@ def cross_validate(run: Run, *, resume: bool) -> list[Evaluation]:
         checkpoint = run.network(stage, split.training, [], protocol=f"tested on fold {fold}", resume=resume)
         model = run.folder / stage / "model.onnx"
         run.export(checkpoint, model)
-        results.append(run.evaluate(model, split.test))
-        figures = results[-1].metrics()
+        results.append(run.evaluate(model, split.test, folder=run.folder / stage))
+        results[-1].write(run.folder / RECORDS_NAME / f"{results[-1].name}.json")
+        figures = metrics(results[-1])
         say(f"{stage}: " + ", ".join(f"{name} {figures[name]:g}" for name in CROSS_VALIDATED))
     summary = {
         name: {
-            "folds": [result.metrics()[name] for result in results],
-            "mean": round(float(np.mean([result.metrics()[name] for result in results])), 4),
+            "folds": [metrics(result)[name] for result in results],
+            "mean": round(float(np.mean([metrics(result)[name] for result in results])), 4),
         }
         for name in CROSS_VALIDATED
     }
@@ -134,8 +141,8 @@ def _calibrated_head(run: Run, split: Split, *, resume: bool) -> Head:
     checkpoint = run.network("held-out", split.training, split.calibration, protocol=protocol, resume=resume)
     model = run.folder / "held-out" / "model.onnx"
     run.export(checkpoint, model)
-    unheard = run.evaluate(model, split.calibration)
-    head = calibrate(unheard.card.head, unheard.scored)
+    scorer = load_scorer(model, ScorerKind.ONNX)
+    head = calibrate(scorer.card.head, score_windows(scorer, split.calibration, run.features.features))
     say(f"calibrated on fold {run.plan.calibration_fold}: temperature {head.temperature}, enter {head.enter:g}")
     return head
 

@@ -1,107 +1,119 @@
-"""An evaluation for people: a Markdown page and a picture of the confusion matrix."""
+"""An evaluation for people: one HTML page that needs nothing else, and the same as Markdown with pictures beside it."""
 
 from __future__ import annotations
 
+import base64
 import math
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from models.smoothing import DEFAULT_HALF_LIFE_S
+import jinja2
+
 from train.atomic_write import replacing
-from train.evaluate import Evaluation
+from train.figures import DARK, LIGHT, Format, Palette, draw_confusion, draw_curves, draw_reliability
+from train.findings import Findings, find
+from train.machine import measure_latency
+from train.recipe import Paper
+from train.record import Record
 
-_MEANINGS = {
-    "files": "files tested",
-    "file_accuracy": "files named rightly",
-    "file_balanced_accuracy": "mean of the classes' recalls",
-    "window_accuracy": "single windows named rightly",
-    "ece_windows_before": "calibration error of windows at temperature 1",
-    "ece_windows_after": "calibration error of windows, calibrated",
-    "ece_vote_before": f"calibration error of the running vote ({DEFAULT_HALF_LIFE_S:g} s half-life) at temperature 1",
-    "ece_vote_after": "calibration error of the running vote, calibrated",
-    "vote_accuracy": "time at which the running vote's leader is right",
-    "decided_share": "time at which the vote is sure enough for a label to enter",
-    "decided_accuracy": "of that time, share named rightly",
-}
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> Path:
-    """Write ``folder/NAME.md`` and ``folder/NAME-confusion.png`` for the model called NAME; return the page."""
-    name = evaluation.card.name
-    picture = folder / f"{name}-confusion.png"
-    draw_confusion(evaluation, picture)
-    page = folder / f"{name}.md"
-    with replacing(page) as temporary:
-        temporary.write_text(markdown(evaluation, picture=picture.name), encoding="utf-8")
+class Picture(NamedTuple):
+    """A picture by the end of its file's name, what it shows, and who draws it."""
+
+    name: str
+    alt: str
+    draw: Callable[..., bytes]
+
+    def embedded(self, palette: Palette) -> str:
+        """As an address that holds the picture itself."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self._drawn(palette, "svg")).decode()
+
+    def png(self) -> bytes:
+        """For a page on light paper."""
+        return self._drawn(LIGHT, "png")
+
+    def _drawn(self, palette: Palette, format: Format) -> bytes:
+        return self.draw(palette=palette, format=format)
+
+
+def write_report(
+    records: Sequence[Record], folder: Path, *, paper: Paper | None = None, model: Path | None = None
+) -> Path:
+    """Write ``NAME.html``, ``NAME.md`` and its pictures for the model called NAME; return the HTML page.
+
+    Args:
+        records: of one network, or of one recipe over folds and seeds; at least one, all of the same labels.
+        paper: what the recipe's authors reported.
+        model: a model file to measure the latency of.
+
+    Raises:
+        ModelFileError: the model file cannot be run.
+    """
+    findings = find(records, paper=paper, latency=measure_latency(model) if model else None)
+    name = file_name(records[0].card.name)
+    pictures = _pictures(records, findings)
+    for picture in pictures:
+        with replacing(folder / f"{name}-{picture.name}.png") as temporary:
+            temporary.write_bytes(picture.png())
+    page = folder / f"{name}.html"
+    for path in (page, folder / f"{name}.md"):
+        with replacing(path) as temporary:
+            temporary.write_text(_render(path.suffix, findings, pictures, name), encoding="utf-8")
     return page
 
 
-def markdown(evaluation: Evaluation, *, picture: str) -> str:
-    """The page: what the model is, its figures, each class, and how it fares on each source of audio."""
-    card, confusion = evaluation.card, evaluation.confusion
-    lines = [
-        f"# {card.name}",
-        "",
-        card.description,
-        "",
-        f"- Network: {card.architecture.name}, {card.window_seconds:.2f} s: {card.hears}",
-        f"- Data: {card.provenance.data}",
-        f"- Protocol: {card.provenance.protocol}; {card.provenance.epochs} epochs, seed {card.provenance.seed}",
-        f"- Calibration: temperature {card.head.temperature:g}; a label enters at {card.head.enter:g} and leaves below "
-        f"{card.head.leave:g}",
-        f"- Code: commit {card.provenance.commit}",
-        f"- Licence: {card.provenance.licence}",
-        "",
-        "| figure | value | |",
-        "|---|---:|---|",
-        *(f"| {key} | {value:g} | {_MEANINGS[key]} |" for key, value in evaluation.metrics().items()),
-        "",
-        f"![Confusion matrix]({picture})",
-        "",
-        "| class | files | recall | precision | most often taken for |",
-        "|---|---:|---:|---:|---|",
+def file_name(name: str) -> str:
+    """A model's name as the name of a file."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
+
+
+def _pictures(records: Sequence[Record], findings: Findings) -> list[Picture]:
+    labels, trust = records[0].labels, findings.trust
+    matrix = partial(draw_confusion, findings.confusion, labels)
+    reliability = {"running vote": trust.vote_after, "windows": trust.windows_after}
+    pictures = [
+        Picture("confusion", "Confusion matrix, numbers of files", partial(matrix, shares=False)),
+        Picture("confusion-normalised", "Confusion matrix, per cent of each class", partial(matrix, shares=True)),
+        Picture("reliability", "Reliability diagram", partial(draw_reliability, reliability)),
     ]
-    for index, label in enumerate(card.head.labels):
-        row = confusion[index].copy()
-        row[index] = 0
-        mistaken = f"{card.head.labels[row.argmax()]} ({row.max()})" if row.any() else ""
-        recall, precision = _figure(evaluation.recall[index]), _figure(evaluation.precision[index])
-        lines.append(f"| {label} | {confusion[index].sum()} | {recall} | {precision} | {mistaken} |")
-    sources = evaluation.recall_by_source()
-    if sources:
-        lines += ["", "Classes with more than one source of audio:", "", "| class | source | files | recall |"]
-        lines += ["|---|---|---:|---:|"]
-        for label, by_source in sources.items():
-            for source, (right, files) in sorted(by_source.items()):
-                lines.append(f"| {label} | {source} | {files} | {right / files:.2f} |")
-    return "\n".join(lines) + "\n"
+    curves = [record.training.curves for record in records if record.training.curves]
+    if curves:
+        pictures.append(Picture("curves", "Loss and accuracy in training", partial(draw_curves, curves)))
+    return pictures
 
 
-def draw_confusion(evaluation: Evaluation, path: Path) -> None:
-    """Draw the confusion matrix: colour is the share of a row, numbers are files."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    confusion, labels = evaluation.confusion, evaluation.card.head.labels
-    shares = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
-    side = 2.6 + 0.62 * len(labels)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="cividis", vmin=0.0, vmax=1.0)
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("heard as")
-    axes.set_ylabel("is")
-    accuracy = evaluation.metrics()["file_accuracy"]
-    axes.set_title(f"{evaluation.card.name}: {len(evaluation.tracks)} files, {accuracy:.1%} right", fontsize=11)
-    for row in range(len(labels)):
-        for column in range(len(labels)):
-            if confusion[row, column]:
-                colour = "black" if shares[row, column] > 0.5 else "white"
-                axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+def _render(suffix: str, findings: Findings, pictures: Sequence[Picture], name: str) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=suffix == ".html",
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(percent=_percent, span=_span, cell=_cell)
+    by_name = {picture.name: picture for picture in pictures}
+    return environment.get_template(f"report{suffix}").render(
+        findings=findings, pictures=by_name, name=name, light=LIGHT, dark=DARK
+    )
 
 
-def _figure(share: float) -> str:
-    return "" if math.isnan(share) else f"{share:.2f}"  # nan: there was nothing to divide by
+def _percent(share: float) -> str:
+    """``59.3 %``; a dash where there was nothing to divide by."""
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    """``52.2 to 66.5 %``; empty without an interval."""
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %" if interval else ""
+
+
+def _cell(text: object) -> str:
+    """Text that stays in its cell of a Markdown table, and is no HTML there."""
+    escaped = re.sub(r"([\\`*\[\]<>|])", r"\\\1", str(text))
+    return " ".join(escaped.split())

@@ -1,0 +1,110 @@
+"""How a whole file is judged: which of its windows a network sees, and what their probabilities come to."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import ConfigError
+from models.scorer import Scorer, WindowBatch
+from models.spec import FileDecision, ModelCard
+from models.windowing import tile
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+LIVE = FileDecision()
+"""As live audio is judged: every window, one every hop of the card, and the mean of their probabilities."""
+
+_BATCH_BYTES = 4 << 20
+"""Of the network's input at once. Its feature maps are up to a hundred times as large."""
+
+
+class Answer(NamedTuple):
+    """``given`` is the index of the file's label; ``probabilities`` (classes,) are the windows' mean or, where their
+    majority decides, the share of the windows that named each label."""
+
+    given: int
+    probabilities: FloatArray
+
+
+def describe(decision: FileDecision) -> str:
+    """The decision in words: ``majority of 15 random windows of 2 joined slices``."""
+    number = f"{decision.count} " if decision.count else ""
+    windows = {
+        "hop": f"{number or 'all '}windows, one every hop",
+        "first": "the first window alone",
+        "consecutive": f"{number or 'all '}consecutive windows"
+        + (f", {decision.overlap:.0%} overlapped" if decision.overlap else ""),
+        "random": f"{number}random windows" + (f" of {decision.slices} joined slices" if decision.slices > 1 else ""),
+    }[decision.windows]
+    return windows if decision.windows == "first" else f"{decision.rule} of {windows}"
+
+
+def filled(features: Sequence[FloatArray], card: ModelCard) -> tuple[FloatArray, ...]:
+    """Features (frames, bands) of each input with equally many frames, tiled to one window where the card says so."""
+    frames = min(len(each) for each in features)
+    if 0 < frames < card.window.frames and card.window.short == "tile":
+        return tuple(tile(each[:frames], card.window.frames) for each in features)
+    return tuple(each[:frames] for each in features)
+
+
+def places(frames: int, card: ModelCard, decision: FileDecision, *, seed: int = 0) -> IntArray:
+    """Where each window's slices begin in a file of ``frames`` frames: (windows, slices). None if it is too short.
+
+    Raises:
+        ConfigError: the card's window is not a whole number of the decision's slices.
+    """
+    size = card.window.frames
+    if size % decision.slices:
+        raise ConfigError(f"expected a window of {decision.slices} equal slices, model {card.name!r} has {size} frames")
+    room = frames - size // decision.slices + 1
+    if room < 1:
+        return np.empty((0, decision.slices), dtype=np.int64)
+    if decision.windows == "random":
+        return np.random.default_rng(seed).integers(room, size=(decision.count, decision.slices))
+    if decision.windows == "first":
+        return np.zeros((1, 1), dtype=np.int64)
+    step = card.window.hop_frames
+    if decision.windows == "consecutive":
+        step = max(1, round(size * (1 - decision.overlap)))
+    starts = np.arange(0, room, step)[:, None]
+    return starts[: decision.count] if decision.count else starts
+
+
+def cut(features: Sequence[FloatArray], starts: IntArray, card: ModelCard) -> WindowBatch:
+    """The windows whose slices begin at ``starts`` (n, slices), from features (frames, bands) of each input."""
+    size = card.window.frames // starts.shape[1]
+    rows = (starts[:, :, None] + np.arange(size)).reshape(len(starts), card.window.frames)
+    return tuple(np.ascontiguousarray(each[rows].transpose(0, 2, 1), dtype=np.float32) for each in features)
+
+
+def score(scorer: Scorer, features: Sequence[FloatArray], starts: IntArray) -> FloatArray:
+    """Probabilities (n, classes) of the verdict's head for the windows at ``starts``; a bounded batch at a time."""
+    card = scorer.card
+    window_bytes = sum(4 * bands * frames for bands, frames in card.input_shapes)
+    batch = max(1, _BATCH_BYTES // window_bytes)
+    scored = [
+        scorer.score(cut(features, starts[first : first + batch], card))[card.head.name]
+        for first in range(0, len(starts), batch)
+    ]
+    return np.concatenate(scored) if scored else np.empty((0, len(card.head.labels)), dtype=np.float32)
+
+
+def decide(probabilities: FloatArray, decision: FileDecision) -> Answer:
+    """What windows with ``probabilities`` (n, classes), n at least 1, say of their file."""
+    mean = probabilities.mean(axis=0, dtype=np.float64)
+    if decision.rule != "majority":
+        return Answer(int(mean.argmax()), mean.astype(np.float32))
+    votes = np.bincount(probabilities.argmax(axis=1), minlength=len(mean))
+    tied = np.where(votes == votes.max(), mean, -1.0)
+    return Answer(int(tied.argmax()), (votes / len(probabilities)).astype(np.float32))
+
+
+def seed_of(name: str, seed: int) -> int:
+    """A file's own seed, whatever other files are judged beside it."""
+    return zlib.crc32(f"{seed}/{name}".encode())

@@ -1,0 +1,161 @@
+"""Pictures of an evaluation, drawn for light or dark pages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from train.reliability import BINS, Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Format = Literal["png", "svg"]
+Curves = Mapping[str, Sequence[float | None]]
+
+
+class Palette(NamedTuple):
+    """Colours; ``map`` goes from none to all, ``accents`` tell curves apart and are told apart by
+    people who see no red or no green (Okabe & Ito)."""
+
+    background: str
+    ink: str
+    faint: str
+    map: tuple[str, str]
+    accents: tuple[str, str]
+
+
+LIGHT = Palette("#ffffff", "#1c2430", "#d5dae1", ("#f4f7fb", "#0b5394"), ("#0b6fb8", "#c4570a"))
+DARK = Palette("#161b22", "#dfe5ec", "#333c48", ("#1b222c", "#7cc0ff"), ("#6cb6f5", "#f0a35e"))
+
+_DPI = 130
+
+
+def draw_confusion(
+    confusion: npt.NDArray[np.int64], labels: Sequence[str], *, shares: bool, palette: Palette, format: Format
+) -> bytes:
+    """The confusion matrix, true labels down, given labels across: numbers of files, or shares of each row.
+
+    Colour is the share of a row in both.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    rows = confusion.sum(axis=1, keepdims=True)
+    share = confusion / rows.clip(min=1)
+    side = 2.2 + 0.42 * len(labels)
+    with _picture((side + 0.4, side), palette) as (figure, (axes,)):
+        axes.imshow(share, cmap=LinearSegmentedColormap.from_list("share", palette.map), vmin=0.0, vmax=1.0)
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(labels)), [f"{label}  {n}" for label, n in zip(labels, rows[:, 0], strict=True)])
+        axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=palette.background, linewidth=1.5)
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel("heard as")
+        axes.set_ylabel("is (files)")
+        for row, column in zip(*np.nonzero(confusion), strict=True):
+            value = f"{100 * share[row, column]:.0f}" if shares else str(confusion[row, column])
+            ink = palette.background if share[row, column] > 0.5 else palette.ink
+            axes.text(column, row, value, ha="center", va="center", color=ink, fontsize=9)
+        return _saved(figure, format)
+
+
+def draw_reliability(after: Mapping[str, Reliability], *, palette: Palette, format: Format) -> bytes:
+    """Accuracy by confidence, a line each; the size of a point is the share of the answers that are so confident."""
+    with _picture((5.2, 4.6), palette) as (figure, (axes,)):
+        axes.plot([0, 1], [0, 1], color=palette.ink, linewidth=1, linestyle=(0, (2, 3)), label="as confident as right")
+        for (name, reliability), colour, marker in zip(after.items(), palette.accents, "os", strict=False):
+            answers = np.array(reliability.answers)
+            filled = answers > 0
+            confidence = np.array(reliability.confidence)[filled] / answers[filled]
+            right = np.array(reliability.right)[filled] / answers[filled]
+            sizes = 12 + 260 * answers[filled] / max(1, answers.sum())
+            label = f"{name}: calibration error {reliability.error:.3f}"
+            axes.plot(confidence, right, color=colour, linewidth=1.6, label=label)
+            axes.scatter(confidence, right, s=sizes, color=colour, marker=marker, zorder=3, alpha=0.85, linewidths=0)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=f"confidence ({BINS} bins)", ylabel="accuracy", aspect="equal")
+        axes.grid(color=palette.faint, linewidth=0.7)
+        _legend(axes, palette, loc="upper left")
+        return _saved(figure, format)
+
+
+def draw_curves(runs: Sequence[Curves], *, palette: Palette, format: Format) -> bytes:
+    """Loss and accuracy over the epochs, training and validation: a faint line a network, a strong one their mean."""
+    with _picture((8.6, 3.5), palette, columns=2) as (figure, both):
+        for axes, figure_name in zip(both, ("loss", "accuracy"), strict=True):
+            for name, colour in zip(("train", "validation"), palette.accents, strict=True):
+                curves = [_values(run[f"{name}_{figure_name}"]) for run in runs if run.get(f"{name}_{figure_name}")]
+                if not curves:
+                    continue
+                for curve in curves if len(curves) > 1 else []:
+                    axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, linewidth=0.8, alpha=0.3)
+                mean = _mean_curve(curves)
+                axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=1.8, label=_LEARNING[name])
+            axes.set_xlabel("epoch")
+            axes.set_title(f"{figure_name} of windows", fontsize=10, loc="left", color=palette.ink)
+            axes.grid(color=palette.faint, linewidth=0.7)
+            axes.locator_params(axis="x", integer=True)
+            if figure_name == "accuracy":
+                axes.set_ylim(0, 1.02)
+            if axes.has_data():
+                _legend(axes, palette, loc="best")
+        return _saved(figure, format)
+
+
+_LEARNING = {"train": "training", "validation": "validation"}
+
+
+def _values(curve: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in curve])
+
+
+def _mean_curve(curves: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Mean up to the end of the shortest: a run that stopped early must not bend the line."""
+    epochs = min(len(curve) for curve in curves)
+    return np.asarray(np.mean([curve[:epochs] for curve in curves], axis=0))
+
+
+def _legend(axes: Axes, palette: Palette, *, loc: Literal["upper left", "best"]) -> None:
+    axes.legend(
+        loc=loc, fontsize=8.5, frameon=True, facecolor=palette.background, edgecolor="none", labelcolor=palette.ink
+    )
+
+
+@contextmanager
+def _picture(size: tuple[float, float], palette: Palette, *, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as NewFigure
+
+    with mpl.rc_context(
+        {
+            "axes.edgecolor": palette.faint,
+            "axes.facecolor": palette.background,
+            "axes.labelcolor": palette.ink,
+            "text.color": palette.ink,
+            "xtick.color": palette.ink,
+            "ytick.color": palette.ink,
+            "text.parse_math": False,  # labels are names, also those with a dollar sign
+            "svg.hashsalt": "genrescope",  # the same figures give the same bytes
+        }
+    ):
+        figure = NewFigure(figsize=size, layout="constrained", facecolor=palette.background)
+        FigureCanvasAgg(figure)
+        axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
+        for each in axes:
+            each.spines[["top", "right"]].set_visible(False)
+        yield figure, axes
+
+
+def _saved(figure: Figure, format: Format) -> bytes:
+    file = io.BytesIO()
+    # No date: the same figures give the same bytes.
+    figure.savefig(file, format=format, dpi=_DPI, metadata={"Date": None} if format == "svg" else None)
+    return file.getvalue()

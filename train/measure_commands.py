@@ -1,0 +1,196 @@
+"""The commands that measure models: ``evaluate`` and ``compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.errors import ConfigError
+from models.scorer_kind import ScorerKind
+from train.commands import (
+    CacheOption,
+    FoldersOption,
+    GroupColumnOption,
+    JoinOption,
+    LabelColumnOption,
+    SeedOption,
+    TablesOption,
+    WorkersOption,
+    default_cache,
+    need_training_packages,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from train.compare import Comparison
+    from train.dataset import Track
+    from train.recipe import Paper
+    from train.record import Record
+
+
+def evaluate(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file; or a run's folder, for a report on all its folds.")
+    ],
+    *,
+    table: TablesOption = None,
+    folder: FoldersOption = None,
+    label_column: LabelColumnOption = "genre",
+    group_column: GroupColumnOption = None,
+    join: JoinOption = None,
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", help="Only this fold. Files that the model learned from flatter it.  [default: all]"),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="DIR", help="Write a report (HTML, Markdown) and a record for `compare`."),
+    ] = None,
+    level_db: Annotated[
+        float, typer.Option("--level-db", help="Measure as if all audio were so many decibels louder (or softer: -20).")
+    ] = 0.0,
+    scorer: Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network.")] = ScorerKind.AUTO,
+    seed: SeedOption = 0,
+    cache: CacheOption = None,
+    workers: WorkersOption = 2,
+) -> None:
+    """Measure a model file on labelled audio: accuracy, each class, confusion matrix, calibration.
+
+    All folds and seeds of a run together, from the records that it left:
+
+        genrescope evaluate runs/mine --report runs/mine/report
+    """
+    need_training_packages()
+    if model.is_dir():
+        if table or folder:
+            raise ConfigError(
+                f"{model} is a run's folder, whose records say what was tested: leave out --table, --folder"
+            )
+        _report_on_run(model, report)
+        return
+
+    from models.scorer import load_scorer
+    from train.dataset import read_tracks
+    from train.evaluate import evaluate as evaluate_model
+    from train.features import read_features
+    from train.record import training_in
+    from train.report import file_name, write_report
+
+    loaded = load_scorer(model, scorer)
+    tracks = read_tracks(
+        tables=table or (),
+        folders=folder or (),
+        label_column=label_column,
+        group_column=group_column,
+        join=join or (),
+        seed=seed,
+    )
+    if fold is not None:
+        tracks = _of_fold(tracks, fold)
+    card = loaded.card
+    features = read_features(card.inputs, card.window, tracks, cache=cache or default_cache(), workers=workers)
+    training = training_in(model.parent)
+    record = evaluate_model(loaded, tracks, features.features, level_db=level_db, model=model, training=training)
+    _print_metrics(record)
+    if report is not None:
+        written = record.write(report / f"{file_name(card.name)}.json")
+        page = write_report([record], report, paper=_paper(record), model=model)
+        print(f"report: {page}\nrecord: {written}")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A record of `evaluate --report`, or a run's folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="What to compare it with: B - A is what is shown.")],
+    *,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Judge files as the recipes' papers do.  [default: as live audio is judged]"),
+    ] = False,
+    common_only: Annotated[
+        bool, typer.Option("--common-only", help="Leave out files that only one of the two has been tested on.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Say whether one network is really better than another on the same files, and by how much.
+
+    Paired bootstrap over the files (10,000 resamples) and McNemar's exact test.
+    """
+    from train.compare import compare as compare_records
+    from train.record import read_records
+
+    found = compare_records(
+        read_records(a),
+        read_records(b),
+        decision="published" if published else "live",
+        common_only=common_only,
+        seed=seed,
+    )
+    if as_json:
+        print(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        _print_comparison(found)
+
+
+def _report_on_run(folder: Path, report: Path | None) -> None:
+    from train.record import RECORDS_NAME, read_records
+    from train.report import write_report
+
+    records = read_records(folder)
+    for record in records:
+        print(f"{record.name}:")
+        _print_metrics(record)
+    if report is not None:
+        # One network stands for the speed of all: they are of one recipe.
+        model = next(iter(sorted(folder.glob("*/model.onnx"))), None)
+        print(f"report: {write_report(records, report, paper=_paper(records[0]), model=model)}")
+    else:
+        print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")
+
+
+def _of_fold(tracks: Sequence[Track], fold: int) -> list[Track]:
+    from models.errors import DatasetError
+
+    folds = sorted({track.fold for track in tracks})
+    if fold not in folds:
+        raise DatasetError(f"expected a fold among {folds}, got {fold}")
+    return [track for track in tracks if track.fold == fold]
+
+
+def _paper(record: Record) -> Paper | None:
+    from train.recipes import RECIPES
+
+    recipe = RECIPES.get(record.card.architecture.name)
+    return recipe.paper if recipe else None
+
+
+def _print_metrics(record: Record) -> None:
+    from train.statistics import metrics
+
+    for key, value in metrics(record).items():
+        print(f"{key:24} {value:g}")
+
+
+def _print_comparison(found: Comparison) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "files", "A", "B", "B - A", "95 %", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in (found.accuracy, found.macro_f1, *found.recall):
+        interval = f"{100 * line.interval.low:+.1f} to {100 * line.interval.high:+.1f}" if line.interval else ""
+        figures = (f"{100 * line.a:.1f}", f"{100 * line.b:.1f}", f"{100 * line.difference:+.1f}", interval)
+        table.add_row(line.name, str(line.files), *figures)
+    console = Console(highlight=False, markup=False)
+    console.print(f"A: {found.a}\nB: {found.b}\nFiles judged by the {found.judged}.\n")
+    console.print(table)
+    console.print(f"\nOnly A right: {found.only_a_right} files, only B right: {found.only_b_right}; {found.test}.")
+    console.print("Classes: recall, each interval by itself.\n")
+    console.print(found.sentence)
+    if found.caution:
+        console.print(found.caution)
