@@ -9,15 +9,19 @@ from typing import Annotated
 import typer
 
 from models.errors import ConfigError
+from train.leaks import Leaks
 
-_NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2")
+SPEED = "Speed"
+
+_NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2", "mirdata", "sklearn")
 
 TablesOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--table",
         metavar="CSV",
-        help="A table with the columns path (relative to the table), fold and a label. Repeat to join several.",
+        help="A table with the columns path (relative to the table), a label, and fold (or none: see --folds). "
+        "Repeat to join several.",
     ),
 ]
 FoldersOption = Annotated[
@@ -30,6 +34,51 @@ LabelColumnOption = Annotated[str, typer.Option("--label-column", help="The tabl
 GroupColumnOption = Annotated[
     str | None,
     typer.Option("--group-column", help="A column, such as artist, none of whose values may stand in two folds."),
+]
+DatasetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="A public data set: gtzan, ballroom, fma-small, fma-medium, fma-large, or a name that mirdata knows.",
+    ),
+]
+DataHomeOption = Annotated[
+    Path | None,
+    typer.Option("--data-home", metavar="DIR", help="Where the data set is.  [default: ~/mir_datasets/NAME]"),
+]
+PublishedSplitOption = Annotated[
+    bool,
+    typer.Option(
+        "--published-split/--random-split",
+        help="Of a data set that has one (gtzan: the fault-filtered artist split): training is fold 0, validation 3, "
+        "test 4. Random: --folds or --shares.",
+    ),
+]
+FoldsOption = Annotated[
+    int,
+    typer.Option(
+        "--folds",
+        min=2,
+        help="Random folds where none are given, each class evenly, a group whole. Tested on one of 5 is 80/20; "
+        "80/10/10 is --folds 10 --test-fold 9 --calibration-fold 8.",
+    ),
+]
+SharesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shares",
+        metavar="PERCENT/...",
+        help="Instead of folds: 75/15/10 makes training fold 0, validation fold 3, test fold 4; 80/20 folds 0 and 4.",
+    ),
+]
+LeaksOption = Annotated[
+    Leaks,
+    typer.Option(
+        "--leaks",
+        help="An artist or a recording in two folds (the same file, or one that sounds the same): refuse to train, "
+        "drop one of each two recordings, or allow it and look for none.",
+    ),
 ]
 JoinOption = Annotated[
     list[str] | None,
@@ -48,10 +97,17 @@ def train(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for checkpoints and curves.")],
     recipe: Annotated[
         str,
-        typer.Option("--recipe", help="A paper's settings: lidy-timbral, lidy-parallel or lidy-parallel-frequency."),
+        typer.Option("--recipe", help="A paper's network and settings; `genrescope recipes` lists them."),
     ] = "lidy-parallel",
     table: TablesOption = None,
     folder: FoldersOption = None,
+    dataset: DatasetsOption = None,
+    data_home: DataHomeOption = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
+    published_split: PublishedSplitOption = True,
+    folds: FoldsOption = 5,
+    shares: SharesOption = None,
+    leaks: LeaksOption = Leaks.REFUSE,
     label_column: LabelColumnOption = "genre",
     group_column: GroupColumnOption = None,
     join: JoinOption = None,
@@ -69,12 +125,31 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the recipe; a wrong KEY lists them all."),
     ] = None,
     seed: SeedOption = 0,
+    lr: Annotated[
+        str | None,
+        typer.Option(
+            "--lr",
+            metavar="RATE|auto",
+            help="Learning rate; `auto` finds one by a range test, with a picture of it.  [default: the recipe's]",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     export_to: Annotated[
         Path | None, typer.Option("--export", metavar="MODEL", help="The model file.  [default: DIR/model.onnx]")
     ] = None,
     all_folds: Annotated[
-        bool, typer.Option("--all-folds", help="Cross-validate: test on every fold in turn; nothing is exported.")
+        bool,
+        typer.Option("--all-folds", help="Cross-validate: test on every fold in turn, and report on all of them."),
+    ] = False,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="With --all-folds: from --seed on, so many.")] = 1,
+    accelerator: Annotated[
+        str, typer.Option("--accelerator", help="What to train on: auto, cpu or gpu.", rich_help_panel=SPEED)
+    ] = "auto",
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="How many of them, each in a process.", rich_help_panel=SPEED)
+    ] = 1,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train through torch.compile.", rich_help_panel=SPEED)
     ] = False,
     name: Annotated[str | None, typer.Option("--name", help="The model's name.  [default: the output's]")] = None,
     description: Annotated[str, typer.Option("--description", help="What the model is, for its card.")] = "",
@@ -99,22 +174,33 @@ def train(
     need_training_packages()
     from rich.console import Console
 
+    from train.loop import Execution
     from train.pipeline import cross_validate, make_model, open_run
     from train.plan import Plan
+    from train.public_datasets import download as download_dataset
     from train.report import write_report
     from train.statistics import metrics
 
     given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
     if epochs is not None:
         given["epochs"] = epochs
+    if lr not in (None, "auto"):
+        given["learning_rate"] = str(lr)
     plan = Plan(
         recipe=recipe,
         settings=given,
         tables=tuple(table or ()),
         folders=tuple(folder or ()),
+        datasets=tuple(dataset or ()),
+        data_home=data_home,
+        published_split=published_split,
+        folds=folds,
+        shares=shares,
+        leaks=leaks,
         label_column=label_column,
         group_column=group_column,
         join=tuple(join or ()),
+        find_learning_rate=lr == "auto",
         test_fold=test_fold,
         calibration_fold=calibration_fold,
         seed=seed,
@@ -124,11 +210,22 @@ def train(
         data=data,
         licence=licence,
     )
-    run = open_run(plan, output, cache=cache or default_cache(), workers=workers, resume=resume)
+    if download:
+        for each in plan.datasets:
+            download_dataset(each, data_home=data_home)
+    run = open_run(
+        plan,
+        output,
+        cache=cache or default_cache(),
+        workers=workers,
+        resume=resume,
+        execution=Execution(accelerator=accelerator, devices=devices, compiled=compiled),
+    )
     console = Console(highlight=False)
     if all_folds:
-        cross_validate(run, resume=resume)
-        console.print(f"figures of all folds: {output / 'folds.json'}")
+        records = cross_validate(run, seeds=seeds, resume=resume)
+        page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper)
+        console.print(f"report of all folds: {page}")
         return
     model = export_to or output / "model.onnx"
     record = make_model(run, model, resume=resume)

@@ -1,28 +1,31 @@
 """From tracks to a model file: hold out, train, calibrate, train on all but the test fold, export, measure.
 
-Nothing is chosen on the test fold. Temperature and thresholds are fitted on the calibration fold with a network that
-has not heard it; the network that ships then learns from that fold too, with the same settings.
+Nothing is chosen on the test fold. Temperature, thresholds and, with patience, the number of epochs are fitted on the
+calibration fold with a network that has not heard it; the network that ships then learns from that fold too, with the
+same settings.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from models.errors import ConfigError
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
-from train.atomic_write import replacing
 from train.calibration import calibrate
-from train.dataset import Split, Track, describe_counts, split_by_fold
+from train.dataset import Split, Track, describe_counts, describe_folds, split_by_fold
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint
 from train.features import TrackFeatures, read_features
-from train.loop import fit
+from train.leakage import without_leaks
+from train.leaks import Leaks
+from train.learning_rate import PICTURE_NAME, find_learning_rate
+from train.loop import Execution, Fitted, fit
 from train.machine import describe_machine
 from train.module import TrainingModule
 from train.plan import Plan
@@ -30,9 +33,6 @@ from train.progress import say
 from train.record import RECORDS_NAME, Record, training_in
 from train.segments import LabelledFrames
 from train.statistics import metrics
-
-CROSS_VALIDATED = ("file_accuracy", "file_balanced_accuracy", "window_accuracy")
-"""Figures that make sense without a calibration."""
 
 _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 
@@ -45,13 +45,27 @@ class Run:
     folder: Path
     tracks: list[Track]
     features: TrackFeatures
+    execution: Execution = field(default_factory=Execution)
 
     def network(
-        self, stage: str, training: Sequence[Track], validation: Sequence[Track], *, protocol: str, resume: bool
-    ) -> Path:
-        """Train one network in the sub-folder ``stage``; return its checkpoint."""
-        recipe = self.plan.make_recipe()
-        card = self.plan.card(self.tracks, protocol=protocol, epochs=recipe.epochs)
+        self,
+        stage: str,
+        training: Sequence[Track],
+        validation: Sequence[Track],
+        *,
+        protocol: str,
+        resume: bool,
+        seed: int | None = None,
+        epochs: int | None = None,
+        max_minutes: float | None = None,
+    ) -> Fitted:
+        """Train one network in the sub-folder ``stage``, with another seed than the plan's if given; with ``epochs``,
+        for just so many."""
+        folder = self.folder / stage
+        recipe, seed = self.plan.make_recipe(), self.plan.seed if seed is None else seed
+        if epochs is not None:
+            recipe = recipe.model_copy(update={"epochs": epochs, "patience": 0})
+        card = self.plan.card(self.tracks, protocol=protocol, epochs=recipe.epochs, seed=seed)
         say(f"{stage}: training on {len(training)} tracks ({describe_counts(training)}), {recipe.epochs} epochs")
         labels = card.head.labels
         module = TrainingModule(
@@ -59,9 +73,12 @@ class Run:
             recipe,
             training=LabelledFrames.join(training, self.features.features, labels),
             validation=LabelledFrames.join(validation, self.features.features, labels) if validation else None,
-            seed=self.plan.seed,
+            seed=seed,
         )
-        return fit(module, folder=self.folder / stage, epochs=recipe.epochs, resume=resume)
+        if self.plan.find_learning_rate:
+            module.learning_rate = find_learning_rate(module, folder=folder, resume=resume, execution=self.execution)
+            say(f"{stage}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
+        return fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
 
     def export(
         self, checkpoint: Path, path: Path, *, head: Head | None = None, metrics: dict[str, float] | None = None
@@ -73,14 +90,16 @@ class Run:
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
-    def evaluate(self, model: Path, tracks: Sequence[Track], *, folder: Path) -> Record:
-        """Score tracks with a model file, whose training left its curves in ``folder``."""
-        training = training_in(folder, hardware=describe_machine())
+    def evaluate(self, model: Path, tracks: Sequence[Track], fitted: Fitted) -> Record:
+        """Score tracks with the model file of a network."""
+        training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
         scorer = load_scorer(model, ScorerKind.ONNX)
         return evaluate(scorer, tracks, self.features.features, model=model, training=training)
 
 
-def open_run(plan: Plan, folder: Path, *, cache: Path, workers: int, resume: bool) -> Run:
+def open_run(
+    plan: Plan, folder: Path, *, cache: Path, workers: int, resume: bool, execution: Execution | None = None
+) -> Run:
     """Read the tracks and their features; say which files cannot be used.
 
     Raises:
@@ -90,66 +109,96 @@ def open_run(plan: Plan, folder: Path, *, cache: Path, workers: int, resume: boo
     recipe = plan.make_recipe()
     tracks = plan.read_tracks()
     split_by_fold(tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
+    tracks = without_leaks(tracks, cache=cache, workers=workers, leaks=plan.leaks)
     plan.keep(folder, resume=resume)
     features = read_features(recipe.inputs, recipe.window_spec, tracks, cache=cache, workers=workers)
-    return Run(plan, folder, [track for track in tracks if track.path in features.features], features)
+    usable = [track for track in tracks if track.path in features.features]
+    return Run(plan, folder, usable, features, execution or Execution())
 
 
 def make_model(run: Run, model: Path, *, resume: bool) -> Record:
     """Train, calibrate, export to ``model`` and measure on the test fold; the figures stand in the card."""
     plan = run.plan
+    if plan.make_recipe().patience and plan.calibration_fold is None:
+        raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
     split = split_by_fold(run.tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
-    head = None
+    head, epochs = None, None
     if plan.calibration_fold is not None:
-        head = _calibrated_head(run, split, resume=resume)
+        head, epochs = _held_out(run, split, resume=resume)
     protocol = _protocol(run.tracks, plan)
     learned = [*split.training, *split.calibration]
-    checkpoint = run.network("final", learned, [], protocol=protocol, resume=resume)
-    run.export(checkpoint, model, head=head)
-    measured = run.evaluate(model, split.test, folder=run.folder)
-    run.export(checkpoint, model, head=head, metrics=metrics(measured))
+    fitted = run.network("final", learned, [], protocol=protocol, resume=resume, epochs=epochs)
+    run.export(fitted.checkpoint, model, head=head)
+    measured = run.evaluate(model, split.test, fitted)
+    run.export(fitted.checkpoint, model, head=head, metrics=metrics(measured))
     return measured
 
 
-def cross_validate(run: Run, *, resume: bool) -> list[Record]:
-    """A network for each fold, trained on all others and measured on it; nothing is calibrated or shipped."""
-    results = []
-    for fold in sorted({track.fold for track in run.tracks}):
-        split = split_by_fold(run.tracks, test_fold=fold)
-        stage = f"fold-{fold}"
-        checkpoint = run.network(stage, split.training, [], protocol=f"tested on fold {fold}", resume=resume)
-        model = run.folder / stage / "model.onnx"
-        run.export(checkpoint, model)
-        results.append(run.evaluate(model, split.test, folder=run.folder / stage))
-        results[-1].write(run.folder / RECORDS_NAME / f"{results[-1].name}.json")
-        figures = metrics(results[-1])
-        say(f"{stage}: " + ", ".join(f"{name} {figures[name]:g}" for name in CROSS_VALIDATED))
-    summary = {
-        name: {
-            "folds": [metrics(result)[name] for result in results],
-            "mean": round(float(np.mean([metrics(result)[name] for result in results])), 4),
-        }
-        for name in CROSS_VALIDATED
-    }
-    with replacing(run.folder / "folds.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    return results
+def measure_fold(
+    run: Run,
+    *,
+    test_fold: int,
+    watched_fold: int | None = None,
+    seed: int,
+    resume: bool,
+    max_minutes: float | None = None,
+) -> tuple[Record, Fitted]:
+    """Train on all other folds, measure on one, and keep the record; nothing is calibrated.
+
+    Args:
+        watched_fold: left out of training, for a patient recipe to stop by.
+        max_minutes: training ends after the epoch that passes them.
+    """
+    split = split_by_fold(run.tracks, test_fold=test_fold, calibration_fold=watched_fold)
+    stage = f"fold-{test_fold}-seed-{seed}"
+    protocol = f"trained on folds {sorted({track.fold for track in split.training})}, tested on fold {test_fold}"
+    if watched_fold is not None:
+        protocol += f"; stopped by the loss on fold {watched_fold}"
+    fitted = run.network(
+        stage, split.training, split.calibration, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes
+    )
+    model = run.folder / stage / "model.onnx"
+    run.export(fitted.checkpoint, model)
+    record = run.evaluate(model, split.test, fitted)
+    record.write(run.folder / RECORDS_NAME / f"{record.name}.json")
+    return record, fitted
 
 
-def _calibrated_head(run: Run, split: Split, *, resume: bool) -> Head:
+def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
+    """A network for each fold and seed, trained on all other folds and measured on it; nothing is calibrated.
+
+    A patient recipe leaves the fold before the tested one out of training, to stop by.
+    """
+    folds = sorted({track.fold for track in run.tracks})
+    patient = run.plan.make_recipe().patience > 0
+    records = []
+    for seed in range(run.plan.seed, run.plan.seed + seeds):
+        for at, fold in enumerate(folds):
+            watched = folds[at - 1] if patient else None
+            record, _ = measure_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume)
+            records.append(record)
+            figures = metrics(record)
+            say(
+                f"fold {fold}, seed {seed}: {figures['published_accuracy']:.1%} of {len(record.files)} files named "
+                f"rightly as the recipe decides, {figures['file_accuracy']:.1%} as live audio is judged"
+            )
+    return records
+
+
+def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, int | None]:
+    """The calibrated head, and the epoch at which a patient recipe was best."""
     protocol = f"held out: folds {run.plan.calibration_fold} (calibration) and {run.plan.test_fold} (test)"
-    checkpoint = run.network("held-out", split.training, split.calibration, protocol=protocol, resume=resume)
+    fitted = run.network("held-out", split.training, split.calibration, protocol=protocol, resume=resume)
     model = run.folder / "held-out" / "model.onnx"
-    run.export(checkpoint, model)
+    run.export(fitted.checkpoint, model)
     scorer = load_scorer(model, ScorerKind.ONNX)
     head = calibrate(scorer.card.head, score_windows(scorer, split.calibration, run.features.features))
     say(f"calibrated on fold {run.plan.calibration_fold}: temperature {head.temperature}, enter {head.enter:g}")
-    return head
+    return head, fitted.best_epoch
 
 
 def _protocol(tracks: Sequence[Track], plan: Plan) -> str:
     folds = sorted({track.fold for track in tracks} - {plan.test_fold})
-    disjoint = f", no {plan.group_column} in two folds" if plan.group_column else ""
     calibrated = (
         f"; temperature and thresholds from fold {plan.calibration_fold} by a network trained without it"
         if plan.calibration_fold is not None
@@ -157,4 +206,12 @@ def _protocol(tracks: Sequence[Track], plan: Plan) -> str:
     )
     settings = ", ".join(f"{key} {value}" for key, value in sorted(plan.settings.items()) if key != "epochs")
     changed = f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
-    return f"trained on folds {folds}, tested on fold {plan.test_fold}{disjoint}{calibrated}{changed}"
+    return f"trained on folds {folds}, tested on fold {plan.test_fold}{_disjoint(tracks, plan)}{calibrated}{changed}"
+
+
+def _disjoint(tracks: Sequence[Track], plan: Plan) -> str:
+    """How the folds came about, and what is known not to stand in two of them."""
+    if plan.leaks is Leaks.ALLOW:
+        return f" ({describe_folds(tracks)}; not checked for leaks)"
+    groups = f"no {plan.group_column} and " if plan.group_column else ""
+    return f" ({describe_folds(tracks)}; {groups}no recording in two folds)"

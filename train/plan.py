@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import ConfigError
 from models.spec import AnyFeatureSpec, Head, ModelCard, Provenance
 from train.atomic_write import replacing
-from train.dataset import Track, labels_of, read_tracks
+from train.dataset import FOLDS, Track, labels_of, read_tracks
+from train.leaks import Leaks
 from train.recipe import Recipe
 from train.recipes import make_recipe
 
@@ -31,6 +32,14 @@ class Plan(BaseModel):
     label_column: str = "genre"
     group_column: str | None = None
     join: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    data_home: Path | None = None
+    published_split: bool = True
+    folds: Annotated[int, Field(ge=2)] = FOLDS
+    shares: str | None = None
+    leaks: Leaks = Leaks.REFUSE
+    find_learning_rate: bool = False
+    """By a range test, instead of the recipe's."""
     test_fold: int
     calibration_fold: int | None = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -45,17 +54,22 @@ class Plan(BaseModel):
         return make_recipe(self.recipe, self.settings)
 
     def read_tracks(self) -> list[Track]:
-        """All tracks of all tables and folders."""
+        """All tracks of all tables, folders and data sets."""
         return read_tracks(
             tables=self.tables,
             folders=self.folders,
+            datasets=self.datasets,
+            data_home=self.data_home,
+            published_split=self.published_split,
+            folds=self.folds,
+            shares=self.shares,
             label_column=self.label_column,
             group_column=self.group_column,
             join=self.join,
             seed=self.seed,
         )
 
-    def card(self, tracks: list[Track], *, protocol: str, epochs: int) -> ModelCard:
+    def card(self, tracks: list[Track], *, protocol: str, epochs: int, seed: int) -> ModelCard:
         """The card of a network about to be trained: not yet calibrated or measured."""
         recipe = self.make_recipe()
         return ModelCard(
@@ -71,7 +85,7 @@ class Plan(BaseModel):
                 data=self.data,
                 protocol=protocol,
                 epochs=epochs,
-                seed=self.seed,
+                seed=seed,
                 commit=commit_of_this_code(),
                 licence=self.licence,
             ),
