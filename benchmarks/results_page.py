@@ -1,0 +1,146 @@
+"""docs/results.md from docs/results.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_lowercase
+from typing import Any
+
+import numpy as np
+
+from train.recipes import RECIPES
+from train.statistics import spread
+
+_WHYS = {"all epochs": "all", "early": "early", "time": "time"}
+
+_INTRODUCTION = """# Results
+
+Made, and gone on with, by one command, which trains what is missing here:
+
+    python benchmarks/results.py --data DATA --runs RUNS
+
+Every network is trained on the folds that are neither tested nor watched, and stops when the loss on the watched fold
+(the one before the tested one) has not become less for ten epochs, at the published number of epochs, or at the time
+limit; the epoch with the least loss is what is tested. Nothing is chosen on the tested fold. Folds are artist-disjoint
+(emotify, genre-10, quadrants), source-disjoint (esc10) or as given (music_speech). All else is the recipe's, as
+published where the paper says it; bf16 mixed precision. Accuracy is per file, by the recipe's own decision; *live* is
+by the mean over windows one hop apart, as live audio is judged. One seed.
+
+In each cell: accuracy, then epochs run, why it stopped (*all* published epochs, *early*, *time*), minutes, and the
+hardware by its letter:
+"""
+
+
+def render(store: dict[str, Any], *, order: Sequence[str], claims: Sequence[str]) -> str:
+    """The page: every recipe on one split, what the papers claim, and the folds of the small recipes."""
+    cells: dict[str, dict[str, Any]] = store["cells"]
+    letters = {name: ascii_lowercase[at] for at, name in enumerate(sorted({c["hardware"] for c in cells.values()}))}
+    lines = [_INTRODUCTION]
+    lines += [f"- {letter}: {hardware}" for hardware, letter in letters.items()]
+    lines += ["", f"{sum(name in cells for name in order)} of {len(order)} networks have been trained.", ""]
+    lines += _one_split(cells, order, letters)
+    lines += _claims(store["claims"], claims)
+    for dataset in dict.fromkeys(name.split("/")[0] for name in order):
+        lines += _folds(dataset, cells, order, letters)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _one_split(cells: dict[str, Any], order: Sequence[str], letters: dict[str, str]) -> list[str]:
+    lines = [
+        "## Every recipe on one split: emotify, four genres, tested on fold 4",
+        "",
+        "| recipe | parameters | accuracy, epochs, minutes | macro-F1 | live | windows | reported by the paper |",
+        "|---|---:|---|---:|---:|---:|---|",
+    ]
+    for name in order:
+        dataset, recipe, fold = name.split("/")
+        if (dataset, fold) != ("emotify", "fold-4"):
+            continue
+        paper = RECIPES[recipe.split(",")[0]].paper
+        reported = f"{paper.reported} ({paper.protocol})" if paper.reported else "none"
+        shown = recipe.replace(",", ", ")
+        if name not in cells:
+            lines.append(f"| {shown} | | not run yet | | | | {reported} |")
+            continue
+        cell, figures = cells[name], cells[name]["figures"]
+        lines.append(
+            f"| {shown} | {cell['parameters']:,} | {_cell(cell, letters)} | {figures['published_macro_f1']:.3f} | "
+            f"{figures['file_accuracy']:.3f} | {figures['window_accuracy']:.3f} | {reported} |"
+        )
+    tested = next((c["figures"]["files"] for name, c in cells.items() if _is(name, "emotify", "fold-4")), None)
+    if tested:
+        # Of a proportion near one half, by the normal approximation: how wide every figure above is, in a word.
+        reach = 1.96 * 0.5 / np.sqrt(tested)
+        lines += ["", f"{tested:.0f} files are tested: each accuracy is within about ±{reach:.2f} (95 %)."]
+    return [*lines, ""]
+
+
+def _claims(found: dict[str, Any], claims: Sequence[str]) -> list[str]:
+    lines = [
+        "## What the papers claim, on that split",
+        "",
+        "Paired over the files of the split (bootstrap interval and McNemar's exact test, `genrescope compare`); *holds* "
+        "and *the opposite* where chance explains the difference by neither.",
+        "",
+        "| claim | without | with | points (95 % interval) | p | on this data |",
+        "|---|---:|---:|---|---:|---|",
+    ]
+    for claim in claims:
+        if claim not in found:
+            lines.append(f"| {claim} | | | | | not run yet |")
+            continue
+        result = found[claim]
+        accuracy = result["accuracy"]
+        points = 100 * accuracy["difference"]
+        interval = accuracy["interval"]
+        reach = f" ({100 * interval[0]:+.0f} to {100 * interval[1]:+.0f})" if interval else ""
+        verdict = ("holds" if points > 0 else "the opposite") if result["real"] else "not shown"
+        lines.append(
+            f"| {claim} | {accuracy['a']:.3f} | {accuracy['b']:.3f} | {points:+.1f}{reach} | {result['p']:.3f} | "
+            f"{verdict} |"
+        )
+    return [*lines, ""]
+
+
+def _folds(dataset: str, cells: dict[str, Any], order: Sequence[str], letters: dict[str, str]) -> list[str]:
+    names = [name for name in order if name.split("/")[0] == dataset]
+    folds = sorted({name.split("/")[2] for name in names})
+    recipes = [
+        recipe
+        for recipe in dict.fromkeys(name.split("/")[1] for name in names)
+        if all(f"{dataset}/{recipe}/{fold}" in names for fold in folds)
+    ]
+    lines = [
+        f"## {dataset}: every fold tested in turn",
+        "",
+        f"| recipe | {' | '.join(fold.replace('-', ' ') for fold in folds)} | mean (95 % over folds) | macro-F1 |",
+        "|---|" + "---|" * len(folds) + "---|---:|",
+    ]
+    for recipe in recipes:
+        done = [cells.get(f"{dataset}/{recipe}/{fold}") for fold in folds]
+        row = [_cell(cell, letters) if cell else "not run yet" for cell in done]
+        lines.append(
+            f"| {recipe.replace(',', ', ')} | {' | '.join(row)} | {_mean([c for c in done if c], len(folds))} |"
+        )
+    return [*lines, ""]
+
+
+def _mean(done: Sequence[dict[str, Any]], folds: int) -> str:
+    if not done:
+        return " | "
+    files = np.array([cell["figures"]["files"] for cell in done])
+    pooled = float(np.average([cell["figures"]["published_accuracy"] for cell in done], weights=files))
+    found = spread([cell["figures"]["published_accuracy"] for cell in done], shared=1 / (folds - 2))
+    reach = f" ({found.interval.low:.3f} to {found.interval.high:.3f})" if found.interval else ""
+    some = "" if len(done) == folds else f", {len(done)} of {folds} folds"
+    macro = float(np.mean([cell["figures"]["published_macro_f1"] for cell in done]))
+    return f"**{pooled:.3f}** of {files.sum():.0f} files{reach}{some} | {macro:.3f}"
+
+
+def _cell(cell: dict[str, Any], letters: dict[str, str]) -> str:
+    run = f"{cell['epochs']:.0f} of {cell['published_epochs']}, {_WHYS[cell['stopped']]}"
+    return f"{cell['figures']['published_accuracy']:.3f} ({run}; {cell['minutes']:g} min, {letters[cell['hardware']]})"
+
+
+def _is(name: str, dataset: str, fold: str) -> bool:
+    return name.startswith(f"{dataset}/") and name.endswith(f"/{fold}")
