@@ -2,16 +2,14 @@ import pytest
 from labelled_audio import FOLDS, LABELS, write_folders, write_table, write_wav
 
 from models.errors import ConfigError, DatasetError
-from train.dataset import (
-    Track,
-    describe_counts,
-    labels_of,
-    parse_joins,
-    read_folders,
-    read_table,
-    read_tracks,
-    split_by_fold,
-)
+from train.dataset import Track, describe_counts, describe_folds, labels_of, read_tracks
+from train.tables import read_folders, read_table
+from train.track import NO_FOLD, parse_joins
+
+
+def read(**given):
+    defaults = {"tables": [], "folders": [], "label_column": "genre", "group_column": None, "join": [], "seed": 0}
+    return read_tracks(**(defaults | given))
 
 
 def row(path="low/0.wav", genre="low", fold: object = 0, artist=""):
@@ -43,9 +41,7 @@ def test_a_row_without_a_label_is_not_used(tmp_path):
 
 def test_tables_are_put_together_and_labels_joined(tmp_path):
     tables = [write_table(tmp_path / name) for name in ("a", "b")]
-    tracks = read_tracks(
-        tables=tables, folders=[], label_column="genre", group_column=None, join=["tone=low,high"], seed=0
-    )
+    tracks = read(tables=tables, join=["tone=low,high"])
     assert describe_counts(tracks) == "noise 10, tone 20"
     assert {track.source for track in tracks} == {"a", "b"}
 
@@ -67,14 +63,7 @@ def test_one_label_cannot_become_two():
 
 def test_a_join_of_no_label_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="nothing became tone"):
-        read_tracks(
-            tables=[write_table(tmp_path)],
-            folders=[],
-            label_column="genre",
-            group_column=None,
-            join=["tone=lo"],
-            seed=0,
-        )
+        read(tables=[write_table(tmp_path)], join=["tone=lo"])
 
 
 def test_a_missing_table_is_named(tmp_path):
@@ -100,7 +89,7 @@ def test_missing_files_are_counted_and_three_are_named(tmp_path):
 
 
 def test_a_fold_must_be_a_whole_number(tmp_path):
-    with pytest.raises(DatasetError, match="line 3: expected a whole number as fold, got 'two'"):
+    with pytest.raises(DatasetError, match="line 3: expected a whole number from 0 as fold, got 'two'"):
         read_table(write_table(tmp_path, [row(), row(fold="two")]))
 
 
@@ -109,60 +98,59 @@ def test_a_table_without_any_label_is_refused(tmp_path):
         read_table(write_table(tmp_path, [row(genre=""), row(genre="")]))
 
 
+def test_a_table_without_folds_leaves_them_open_and_read_tracks_draws_them(tmp_path):
+    rows = [
+        {key: value for key, value in row(f"low/{n}.wav", genre=label).items() if key != "fold"}
+        for n, label in enumerate(["low", "high"] * 5)
+    ]
+    for n in range(10):
+        write_wav(tmp_path / f"low/{n}.wav", [0.0])
+    table = write_table(tmp_path, rows, audio=False)
+    assert {track.fold for track in read_table(table)} == {NO_FOLD}
+    tracks = read(tables=[table])
+    assert sorted(track.fold for track in tracks if track.label == "low") == list(range(FOLDS))
+    assert "random" in describe_folds(tracks)
+    assert "artists not known" in describe_folds(tracks)
+
+
+def test_the_words_on_folds_name_each_source_that_differs(tmp_path):
+    given = read(tables=[write_table(tmp_path / "given")])
+    assert describe_folds(given) == "folds as given"
+    both = read(tables=[write_table(tmp_path / "given")], folders=[write_folders(tmp_path / "drawn")])
+    assert describe_folds(both) == (
+        "drawn: 5 random folds of each class (seed 0), artists not known; given: folds as given"
+    )
+
+
 def test_folders_give_even_folds_that_follow_from_the_seed(tmp_path):
     write_folders(tmp_path)
-    tracks = read_folders(tmp_path, seed=1)
+    tracks = read(folders=[tmp_path], seed=1)
     for label in LABELS:
         assert sorted(track.fold for track in tracks if track.label == label) == list(range(FOLDS))
-    assert read_folders(tmp_path, seed=1) == tracks
-    assert read_folders(tmp_path, seed=2) != tracks
+    assert read(folders=[tmp_path], seed=1) == tracks
+    assert read(folders=[tmp_path], seed=2) != tracks
 
 
 def test_folders_need_two_classes_and_a_file_for_every_fold(tmp_path):
     with pytest.raises(DatasetError, match="sub-folder"):
-        read_folders(tmp_path / "none", seed=0)
+        read_folders(tmp_path / "none")
     write_wav(tmp_path / "low/0.wav", [0.0])
     with pytest.raises(DatasetError, match="at least two classes"):
-        read_folders(tmp_path, seed=0)
+        read_folders(tmp_path)
     write_wav(tmp_path / "high/0.wav", [0.0])
-    with pytest.raises(DatasetError, match="'high': expected at least 5 files"):
-        read_folders(tmp_path, seed=0)
+    with pytest.raises(DatasetError, match=r"at least 5 tracks of every class.*high has 1, low has 1"):
+        read(folders=[tmp_path])
+
+
+def test_a_class_without_a_file_is_named_and_hidden_folders_are_not_classes(tmp_path):
+    write_folders(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    assert labels_of(read_folders(tmp_path)) == LABELS
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="no audio in empty"):
+        read_folders(tmp_path)
 
 
 def test_nothing_to_read_is_refused():
     with pytest.raises(DatasetError, match="--table"):
-        read_tracks(tables=[], folders=[], label_column="genre", group_column=None, join=[], seed=0)
-
-
-def test_a_split_has_every_track_once(tmp_path):
-    tracks = read_table(write_table(tmp_path))
-    split = split_by_fold(tracks, test_fold=4, calibration_fold=3)
-    assert {track.fold for track in split.training} == {0, 1, 2}
-    assert {track.fold for track in split.calibration} == {3}
-    assert {track.fold for track in split.test} == {4}
-    assert len(split.training) + len(split.calibration) + len(split.test) == len(tracks)
-
-
-def test_unknown_and_equal_folds_are_refused(tmp_path):
-    tracks = read_table(write_table(tmp_path))
-    with pytest.raises(DatasetError, match=r"test fold among \[0, 1, 2, 3, 4\], got 7"):
-        split_by_fold(tracks, test_fold=7)
-    with pytest.raises(DatasetError, match="got 4 for both"):
-        split_by_fold(tracks, test_fold=4, calibration_fold=4)
-
-
-def test_a_class_absent_from_a_side_is_named(tmp_path):
-    tracks = [track for track in read_table(write_table(tmp_path)) if (track.label, track.fold) != ("low", 4)]
-    with pytest.raises(DatasetError, match="the test side has no track of low"):
-        split_by_fold(tracks, test_fold=4)
-    only_there = [track for track in tracks if track.label != "low" or track.fold == 0]
-    with pytest.raises(DatasetError, match="the training side has no track of low"):
-        split_by_fold(only_there, test_fold=0)
-
-
-def test_the_same_file_or_artist_in_two_folds_is_a_leak(tmp_path):
-    tracks = read_table(write_table(tmp_path), group_column="artist")
-    with pytest.raises(DatasetError, match=r"more than one fold.*low/0\.wav"):
-        split_by_fold([*tracks, Track(tmp_path / "low/../low/0.wav", "low", 3)], test_fold=4)
-    with pytest.raises(DatasetError, match="group low 0"):
-        split_by_fold([*tracks, Track(tmp_path / "other.wav", "low", 3, group="LOW 0")], test_fold=4)
+        read(tables=[], join=[])

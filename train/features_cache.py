@@ -1,17 +1,13 @@
 """Features of every track, computed once and kept on disk.
 
-They come from ``models.audio`` and ``models.frontend``, the very code that live audio runs. An entry is an .npz file,
-because its zip container carries a checksum: a damaged entry is noticed and made again. Values stay float32, as the
-network gets them live; half precision would save 100 MB a thousand tracks and cost a second, slightly different truth.
+They come from ``models.audio`` and ``models.frontend``, the very code that live audio runs. Values stay float32, as the
+network gets them live; half precision would halve the disk and cost a second, slightly different truth.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import zipfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,63 +16,68 @@ import numpy as np
 import numpy.typing as npt
 
 from models import audio, frontend
-from models.errors import AudioError, DatasetError
+from models.errors import DatasetError
 from models.spec import FeatureSpec
-from train.atomic_write import replacing
-from train.progress import track_progress
+from train.array_cache import ArrayCache
 
 FloatArray = npt.NDArray[np.float32]
+
+_SAMPLES_AT_ONCE = 1 << 18
+"""Samples through the front end at once: 1 MB, and 8 MB of STFT magnitudes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """Features (frames, n_mels) by file, and the sentence on each file that could not be used."""
+    """Features (frames, bands) by file, read-only views of what lies on disk, and why each other file is not used."""
 
-    features: dict[Path, FloatArray]
+    features: Mapping[Path, FloatArray]
     skipped: dict[Path, str]
 
 
-class FeatureCache:
-    """A folder of features for one ``FeatureSpec``; safe to share between runs and to delete."""
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Makes the features of a file, as ``train.array_cache.Maker``."""
 
-    def __init__(self, folder: Path, spec: FeatureSpec) -> None:
-        self.folder = folder
-        self.spec = spec
+    spec: FeatureSpec
 
-    def entry(self, path: Path) -> Path:
-        """Where the features of an audio file are kept: another name once the file, the spec or our code changes."""
-        stat = path.stat()
-        key = "\n".join(
-            (
-                str(path.resolve()),
-                str(stat.st_size),
-                str(stat.st_mtime_ns),
-                self.spec.model_dump_json(),
-                _code_version(),
-            )
-        )
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    @property
+    def identity(self) -> str:
+        """The spec and our code."""
+        return f"{self.spec.model_dump_json()}\n{_code_version()}"
 
-    def read(self, path: Path) -> FloatArray | None:
-        """The kept features (frames, n_mels); None if there are none, or only a damaged entry."""
-        try:
-            with np.load(self.entry(path), allow_pickle=False) as archive:
-                features: FloatArray = archive["features"]
-        except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
-            return None
-        whole = features.dtype == np.float32 and features.ndim == 2 and features.shape[1] == self.spec.bands
-        return features if whole else None
+    @property
+    def columns(self) -> int:
+        """Bands of a frame."""
+        return self.spec.bands
 
-    def compute(self, path: Path) -> FloatArray:
-        """Decode a file, compute its features (frames, n_mels) and keep them.
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        """As the network gets them."""
+        return np.float32
+
+    def pieces(self, path: Path) -> Iterator[FloatArray]:
+        """Frames (n, bands), some at a time.
 
         Raises:
             AudioError: the file does not decode.
         """
-        features = frontend.features(audio.load(path, self.spec.sample_rate_hz), self.spec)
-        with replacing(self.entry(path)) as temporary, temporary.open("wb") as file:
-            np.savez(file, features=features)
-        return features
+        front_end = frontend.FrontEnd(self.spec)
+        for samples in mono_pieces(path, self.spec.sample_rate_hz, at_least=_SAMPLES_AT_ONCE):
+            yield front_end.feed(samples)
+        yield front_end.finish()
+
+
+class FeatureCache:
+    """A folder of features for one ``FeatureSpec``; safe to share between runs that go on at once, and to delete."""
+
+    def __init__(self, folder: Path, spec: FeatureSpec) -> None:
+        self.spec = spec
+        self._arrays = ArrayCache(folder, Features(spec))
+
+    @property
+    def folder(self) -> Path:
+        """Where the features of this spec are: another folder once the spec or our code changes."""
+        return self._arrays.folder
 
     def load_all(self, paths: Sequence[Path], *, min_frames: int, workers: int = 2) -> FeatureSet:
         """Features of all files, from disk or computed by ``workers`` processes (0: in this one).
@@ -84,47 +85,37 @@ class FeatureCache:
         Files that do not decode or are shorter than ``min_frames`` are skipped, with the reason.
 
         Raises:
-            DatasetError: no file at all could be used.
+            DatasetError: no file at all could be used, the disk is full, or a worker was killed.
         """
-        found = {path: self.read(path) for path in paths}
-        features = {path: values for path, values in found.items() if values is not None}
-        skipped: dict[Path, str] = {}
-        todo = [path for path, values in found.items() if values is None]
-        for path, outcome in track_progress(self._outcomes(todo, workers), total=len(todo), title="features"):
-            if isinstance(outcome, str):
-                skipped[path] = outcome
-            else:
-                features[path] = outcome
-        for path in [path for path, values in features.items() if len(values) < min_frames]:
-            seconds = self.spec.samples_for(min_frames) / self.spec.sample_rate_hz
-            skipped[path] = f"{path}: shorter than one window of {seconds:.2f} s"
-            del features[path]
-        if not features:
+        arrays, skipped = self._arrays.load_all(paths, workers=workers, title="features")
+        seconds = self.spec.samples_for(min_frames) / self.spec.sample_rate_hz
+        short = {path for path in arrays if arrays.rows(path) < min_frames}
+        skipped |= {path: f"{path}: shorter than one window of {seconds:.2f} s" for path in sorted(short)}
+        arrays = arrays.without(short)
+        if not arrays:
             raise DatasetError(
                 f"none of {len(paths)} audio files can be used: {next(iter(skipped.values()), 'no file')}"
             )
-        return FeatureSet(features, skipped)
+        return FeatureSet(arrays, skipped)
 
-    def _outcomes(self, paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, FloatArray | str]]:
-        if workers < 1 or len(paths) < 2:
-            for path in paths:
-                yield path, self._compute_or_reason(path)
-            return
-        # Spawned, not forked: a fork of a process with torch's threads may hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
-            futures = {pool.submit(self._compute_or_reason, path): path for path in paths}
-            try:
-                for future in as_completed(futures):
-                    yield futures.pop(future), future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
 
-    def _compute_or_reason(self, path: Path) -> FloatArray | str:
-        try:
-            return self.compute(path)
-        except AudioError as error:
-            return str(error)
+def mono_pieces(path: Path, sample_rate_hz: int, *, at_least: int) -> Iterator[FloatArray]:
+    """A file as ``audio.load`` gives it, ``at_least`` so many samples at a time (the last piece may be shorter).
+
+    Raises:
+        AudioError: the file does not decode.
+    """
+    with audio.Decoder(path) as decoder:
+        resampler = audio.Resampler(decoder.sample_rate_hz, sample_rate_hz)
+        waiting: list[FloatArray] = []
+        count = 0
+        for samples, _ in decoder:
+            waiting.append(resampler.feed(samples))
+            count += len(waiting[-1])
+            if count >= at_least:
+                yield np.concatenate(waiting)
+                waiting, count = [], 0
+        yield np.concatenate([*waiting, resampler.flush()])
 
 
 @cache

@@ -1,0 +1,144 @@
+"""What stands on both sides of a split, so that a test would be too kind: artists, files, and copies of a recording."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import DatasetError
+from train.array_cache import ArrayCache
+from train.fingerprint import Fingerprint
+from train.leaks import Leaks
+from train.near_duplicates import near_duplicates
+from train.progress import say
+from train.track import Track, some
+
+_READ_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Two tracks of different folds, and what they have in common."""
+
+    first: Track
+    second: Track
+    common: str
+
+    def __str__(self) -> str:
+        one, other = self.first, self.second
+        return f"{one.path} (fold {one.fold}) and {other.path} (fold {other.fold}): {self.common}"
+
+
+def without_leaks(tracks: Sequence[Track], *, cache: Path, workers: int, leaks: Leaks) -> list[Track]:
+    """The tracks, none of which stands in two folds: refused, or one of each two copies left out, as ``leaks`` says.
+
+    ``Leaks.ALLOW`` looks for nothing. Fingerprints are kept in the folder ``cache``. Files that do not decode are
+    passed over: the features name them.
+
+    Raises:
+        DatasetError: a group in two folds, or a copy and ``Leaks.REFUSE``.
+    """
+    kept = list(tracks)
+    if leaks is Leaks.ALLOW:
+        return kept
+    shared = shared_groups(kept)
+    if shared:
+        raise DatasetError(
+            f"{len(shared)} groups (artists) stand in more than one fold, so a test would be too kind: {some(shared)}. "
+            "Let folds be made (a table without the column fold), or give --leaks allow"
+        )
+    found = find_copies(kept, cache=cache, workers=workers)
+    if found and leaks is Leaks.REFUSE:
+        raise DatasetError(
+            f"{len(found)} pairs of the same recording stand in different folds, so a test would be too kind: "
+            f"{some(found)}. Put each pair in one fold, or give --leaks drop to leave one of each out, "
+            "or --leaks allow"
+        )
+    while found:
+        dropped: set[int] = set()
+        for leak in found:
+            if id(leak.first) not in dropped:
+                say(f"left out: {leak}")
+                dropped.add(id(leak.second))
+        kept = [track for track in kept if id(track) not in dropped]
+        # Of many copies some pairs are found at a time.
+        found = find_copies(kept, cache=cache, workers=workers)
+    return kept
+
+
+def shared_groups(tracks: Iterable[Track]) -> list[str]:
+    """Groups that stand in more than one fold, with their folds."""
+    folds: dict[str, set[int]] = defaultdict(set)
+    names: dict[str, str] = {}
+    for track in tracks:
+        if track.group:
+            folds[track.group.casefold()].add(track.fold)
+            names.setdefault(track.group.casefold(), track.group)
+    return [f"{names[key]!r} in folds {sorted(found)}" for key, found in folds.items() if len(found) > 1]
+
+
+def find_copies(tracks: Sequence[Track], *, cache: Path, workers: int) -> list[Leak]:
+    """Pairs in different folds that are one file, equal files, or sound the same; every set of copies is named once."""
+    found = _alike(((str(track.path.resolve()), track) for track in tracks), "the same file")
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in dict.fromkeys(track.path for track in tracks):
+        if path.is_file():
+            by_size[path.stat().st_size].append(path)
+    same_size = [path for paths in by_size.values() if len(paths) > 1 for path in paths]
+    digests, _ = ArrayCache(cache, _Digest()).load_all(same_size, workers=workers, title="equal files")
+    equal = ((digests[track.path].tobytes(), track) for track in tracks if track.path in digests)
+    found += _alike(equal, "equal files")
+    prints, _ = ArrayCache(cache, Fingerprint()).load_all(
+        [track.path for track in tracks], workers=workers, title="fingerprints"
+    )
+    heard = {number: prints[track.path][:, 0] for number, track in enumerate(tracks) if track.path in prints}
+    known = {frozenset((leak.first.path, leak.second.path)) for leak in found}
+    for match in near_duplicates(heard, {number: tracks[number].fold for number in heard}):
+        first, second = tracks[match.first], tracks[match.second]
+        if frozenset((first.path, second.path)) not in known:
+            found.append(Leak(first, second, f"they sound the same (fingerprints differ in {match.share:.0%})"))
+    return found
+
+
+def _alike(keyed: Iterable[tuple[Hashable, Track]], common: str) -> list[Leak]:
+    """Of the tracks of one key, each that stands in another fold than the one before it."""
+    members: dict[Hashable, list[Track]] = defaultdict(list)
+    for key, track in keyed:
+        members[key].append(track)
+    return [
+        Leak(first, second, common)
+        for same in members.values()
+        for first, second in pairwise(same)
+        if first.fold != second.fold
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Digest:
+    """Makes the digest of a file's bytes, as ``train.array_cache.Maker``."""
+
+    @property
+    def identity(self) -> str:
+        return "digest blake2b 16"
+
+    @property
+    def columns(self) -> int:
+        return 16
+
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        return np.uint8
+
+    def pieces(self, path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+        digest = hashlib.blake2b(digest_size=self.columns)
+        with path.open("rb") as file:
+            while block := file.read(_READ_AT_ONCE):
+                digest.update(block)
+        yield np.frombuffer(digest.digest(), dtype=np.uint8)[None, :]
