@@ -11,6 +11,8 @@ from models.spec import LogMel, ModelCard
 from stream.level import FloatArray
 
 _BANDS = 40
+_SHORTEST_FFT = 1024
+"""A shorter one leaves the lowest bands without a single bin."""
 
 
 class Picture:
@@ -45,7 +47,7 @@ def picture_spec(card: ModelCard) -> LogMel:
     clock = card.clock
     return LogMel(
         sample_rate_hz=clock.sample_rate_hz,
-        n_fft=2 * clock.hop_samples,
+        n_fft=max(2 * clock.hop_samples, _SHORTEST_FFT),
         hop_samples=clock.hop_samples,
         n_mels=_BANDS,
         fmax_hz=clock.sample_rate_hz / 2,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import LABELS, RATE_HZ, SPEC, ArraySource, save_toy, tone, toy_card
 
-from models.frontend import features
+from models.frontend import features, mel_filterbank
 from models.onnx_scorer import OnnxScorer
 from models.spec import LogMel, Magnitude, Mfcc, ModelCard, Raw
 from models.windowing import tile
@@ -145,6 +145,14 @@ def test_the_picture_is_the_log_mel_of_the_same_samples(scorers: dict[str, OnnxS
     ]
     zero += [verdict.time - verdict.sample / RATE_HZ for verdict in hand.sink.verdicts()]
     assert np.ptp(zero) < 1e-3
+
+
+@pytest.mark.parametrize(("rate_hz", "hop"), [(8_000, 16), (22_050, 64), (44_100, 256), (48_000, 1024)])
+def test_every_band_of_the_picture_hears_something(rate_hz: int, hop: int) -> None:
+    samples = Raw(sample_rate_hz=rate_hz, n_fft=hop, hop_samples=hop)
+    spec = picture_spec(toy_card(samples))
+    assert spec.hop_samples == hop
+    assert mel_filterbank(spec).max(axis=0).min() > 0
 
 
 @pytest.mark.parametrize("name", CARDS)
