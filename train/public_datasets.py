@@ -31,6 +31,7 @@ _SIDES = {
     "train": "training", "training": "training", "valid": "validation", "validation": "validation", "test": "test"
 }  # fmt: skip
 _SIDE_ATTRIBUTES = ("subset", "split")
+_GROUP_ATTRIBUTES = ("artist", "song_id")
 _AUDIO = re.compile(r"\.(wav|au|mp3|flac|ogg|opus|m4a|aiff?)$", re.IGNORECASE)
 
 
@@ -99,7 +100,10 @@ def _mirdata_name(name: str) -> str:
 def _dataset(known: str, home: Path) -> Any:
     import mirdata
 
-    return mirdata.initialize(known, data_home=str(home))
+    try:
+        return mirdata.initialize(known, data_home=str(home))
+    except ImportError as error:
+        raise ConfigError(f"{known}: mirdata needs more packages for it: {error}") from error
 
 
 def _read_mirdata(known: str, home: Path, *, label_attribute: str) -> list[Track]:
@@ -113,7 +117,8 @@ def _read_mirdata(known: str, home: Path, *, label_attribute: str) -> list[Track
     for track in loaded.values():
         try:
             label = getattr(track, label_attribute)
-            side = next((getattr(track, name) for name in _SIDE_ATTRIBUTES if hasattr(track, name)), None)
+            side = _first_of(track, _SIDE_ATTRIBUTES)
+            group = _first_of(track, _GROUP_ATTRIBUTES)
         except AttributeError:
             attributes = sorted(key for key, value in vars(track).items() if isinstance(value, str))
             raise ConfigError(
@@ -132,8 +137,13 @@ def _read_mirdata(known: str, home: Path, *, label_attribute: str) -> list[Track
             path = by_stem.get(path.stem, path)
         fold = SIDE_FOLDS[_SIDES[side]] if side in _SIDES else NO_FOLD
         chosen = "" if fold == NO_FOLD else "published split"
-        tracks.append(Track(path, label, fold, source=known, chosen=chosen))
+        tracks.append(Track(path, label, fold, group=f"{known} {group}" if group else "", source=known, chosen=chosen))
     return tracks
+
+
+def _first_of(track: object, names: tuple[str, ...]) -> str:
+    value = next((getattr(track, name) for name in names if hasattr(track, name)), None)
+    return "" if value is None else str(value)
 
 
 def _gtzan_artist_split(tracks: list[Track]) -> list[Track]:
