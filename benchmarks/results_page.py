@@ -79,7 +79,7 @@ def _claims(found: dict[str, Any], claims: Sequence[str]) -> list[str]:
     lines = [
         "## What the papers claim, on that split",
         "",
-        "Paired over the files of the split (bootstrap interval and McNemar's exact test, `genrescope compare`); *holds* "
+        "Paired over the files of the split (bootstrap interval, McNemar's exact test: `genrescope compare`); *holds* "
         "and *the opposite* where chance explains the difference by neither.",
         "",
         "| claim | without | with | points (95 % interval) | p | on this data |",
