@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,10 @@ def early_stopping(patience: int) -> EarlyStopping | None:
     return EarlyStopping(VALIDATION_LOSS, patience=patience, check_on_train_epoch_end=True) if patience else None
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a kill in the middle of writing left behind."""
-    for name in (CHECKPOINT_NAME, BEST_NAME):
-        for path in folder.glob(f".{Path(name).stem}.*{Path(name).suffix}"):
+def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a kill in the middle of writing files of these names left behind."""
+    for name in map(Path, names):
+        for path in folder.glob(f".{name.stem}.*{name.suffix}"):
             path.unlink()
 
 

@@ -132,7 +132,6 @@ def find_learning_rate(
     say("looking for a learning rate")
     curve = RateCurve.of(_losses(module, (execution or Execution()).accelerator))
     curve.write(folder)
-    say(f"learning rate {curve.rate:g}: see {folder / PICTURE_NAME}")
     return curve.rate
 
 

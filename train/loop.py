@@ -120,7 +120,7 @@ def fit(
     if before.epochs > epochs:
         raise ConfigError(f"{folder} has {before.epochs} epochs, not {epochs}: ask for more, or give another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(folder)
+    remove_unfinished(folder, (CHECKPOINT_NAME, BEST_NAME, CURVES_NAME, FITTED_NAME))
     limit_s = None if max_minutes is None else max_minutes * 60
     if not _is_over(before, epochs, limit_s):
         (folder / FITTED_NAME).unlink(missing_ok=True)
