@@ -111,6 +111,8 @@ def test_a_runs_network_learned_on_all_shows_the_validation_of_the_first(tmp_pat
         (tmp_path / stage).mkdir()
         (tmp_path / stage / "curves.csv").write_text(text)
     training = training_in(tmp_path)
+    assert training == training_in(tmp_path / "final")
     assert training.held_out
     assert training.curves == {"epoch": (1,), "train_loss": (0.5,), "validation_loss": (0.7,)}
     assert training.minutes is None
+    assert not training_in(tmp_path / "held-out").held_out

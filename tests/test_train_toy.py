@@ -1,7 +1,6 @@
 """A toy model from audio to file, through the commands that people type."""
 
 import csv
-import json
 import sys
 
 import numpy as np
@@ -17,8 +16,9 @@ from models.model_file import CARD_KEY
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import ModelCard
+from train.checkpoints import CHECKPOINT_NAME
+from train.curves import CURVES_NAME, Curves
 from train.evaluate import windows_of
-from train.loop import CHECKPOINT_NAME, CURVES_NAME, Curves
 from train.recipes import RECIPES
 from train.record import read_record, read_records
 
@@ -66,7 +66,7 @@ def test_the_model_has_learned_and_says_how(trained):
     assert card.metrics["files"] == len(LABELS)
     assert card.metrics["file_accuracy"] == 1.0
     assert card.provenance.epochs == 3
-    assert "folds [0, 1, 2, 3], tested on fold 4, no artist in two folds" in card.provenance.protocol
+    assert "folds [0, 1, 2, 3], tested on fold 4 (folds as given; no artist" in card.provenance.protocol
     assert card.head.temperature != 1.0
 
 
@@ -157,16 +157,21 @@ def test_folders_train_too_and_bad_files_are_named(cache, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "text.wav" in said
     assert "short.wav: shorter than one window" in said
-    assert "skipped 2 files in all" in said
+    assert "skipped 2 of 17 files" in said
     assert load_scorer(tmp_path / "run/model.onnx").card.head.temperature == 1.0
 
 
-def test_every_fold_in_turn(music, cache, tmp_path):
+def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     train(music, cache, tmp_path / "run", "--all-folds", epochs=1)
-    figures = json.loads((tmp_path / "run/folds.json").read_text())
-    assert len(figures["file_accuracy"]["folds"]) == FOLDS
-    assert [each.fold for each in read_records(tmp_path / "run")] == list(range(FOLDS))
-    assert figures["file_accuracy"]["mean"] == pytest.approx(np.mean(figures["file_accuracy"]["folds"]), abs=1e-4)
+    records = read_records(tmp_path / "run")
+    assert [each.fold for each in records] == list(range(FOLDS))
+    assert all(each.training.curves["train_loss"] and each.training.hardware for each in records)
+    run("evaluate", tmp_path / "run", "--report", tmp_path / "again")
+    for report in (tmp_path / "run/report", tmp_path / "again"):
+        assert f"{FOLDS} networks ({FOLDS} folds, 1 seed), 15 files" in (report / "run.md").read_text()
+    capsys.readouterr()
+    run("compare", tmp_path / "run", tmp_path / "run")
+    assert "No difference is shown" in capsys.readouterr().out
 
 
 def test_a_model_of_other_labels_is_refused(trained, music, cache):
@@ -203,8 +208,10 @@ def test_without_torch_train_says_what_to_install(monkeypatch, capsys):
     assert 'pip install -c constraints.txt -e ".[train]"' in capsys.readouterr().err
 
 
-def test_help_names_every_recipe(monkeypatch, capsys):
+def test_help_says_where_the_recipes_are_listed(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "300")
     run("train", "--help")
-    said = capsys.readouterr().out
-    assert all(name in said for name in RECIPES)
+    assert "genrescope recipes" in capsys.readouterr().out
+    run("recipes")
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in RECIPES)

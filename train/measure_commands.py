@@ -12,11 +12,16 @@ from models.errors import ConfigError
 from models.scorer_kind import ScorerKind
 from train.commands import (
     CacheOption,
+    DataHomeOption,
+    DatasetsOption,
     FoldersOption,
+    FoldsOption,
     GroupColumnOption,
     JoinOption,
     LabelColumnOption,
+    PublishedSplitOption,
     SeedOption,
+    SharesOption,
     TablesOption,
     WorkersOption,
     default_cache,
@@ -39,6 +44,11 @@ def evaluate(
     *,
     table: TablesOption = None,
     folder: FoldersOption = None,
+    dataset: DatasetsOption = None,
+    data_home: DataHomeOption = None,
+    published_split: PublishedSplitOption = True,
+    folds: FoldsOption = 5,
+    shares: SharesOption = None,
     label_column: LabelColumnOption = "genre",
     group_column: GroupColumnOption = None,
     join: JoinOption = None,
@@ -66,9 +76,9 @@ def evaluate(
     """
     need_training_packages()
     if model.is_dir():
-        if table or folder:
+        if table or folder or dataset:
             raise ConfigError(
-                f"{model} is a run's folder, whose records say what was tested: leave out --table, --folder"
+                f"{model} is a run's folder, whose records say what was tested: leave out --table, --folder, --dataset"
             )
         _report_on_run(model, report)
         return
@@ -88,6 +98,11 @@ def evaluate(
         group_column=group_column,
         join=join or (),
         seed=seed,
+        datasets=dataset or (),
+        data_home=data_home,
+        published_split=published_split,
+        folds=folds,
+        shares=shares,
     )
     if fold is not None:
         tracks = _of_fold(tracks, fold)

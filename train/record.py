@@ -237,13 +237,14 @@ def read_curves(path: Path) -> dict[str, tuple[float | None, ...]]:
 
 
 def training_in(folder: Path, *, hardware: str = "") -> Training:
-    """What the curves in the folder of a network or of a whole run tell of the training of its network.
+    """What the curves of a network tell of its training: ``folder`` is its own, or that of a whole run.
 
     Raises:
         RecordError: the curves cannot be read.
     """
-    curves = read_curves(folder / "curves.csv") or read_curves(folder / "final" / "curves.csv")
-    first = read_curves(folder / "held-out" / "curves.csv")
+    own = folder / "final" if (folder / "final").is_dir() else folder
+    curves = read_curves(own / "curves.csv")
+    first = read_curves(own.parent / "held-out" / "curves.csv") if own.name == "final" else {}
     validation = {name: values for name, values in first.items() if name.startswith("validation_")}
     held_out = bool(curves and validation)
     return Training(hardware=hardware, curves={**curves, **validation} if held_out else curves, held_out=held_out)
