@@ -58,13 +58,14 @@ class Comparison:
         points = 100 * self.accuracy.difference
         interval = self.accuracy.interval
         reach = f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}" if interval else "no interval"
-        figures = (
-            f"{abs(points):.1f} points of accuracy over {self.files} files (B - A: {reach}; {self.test}: {_p(self.p)})"
-        )
+        evidence = f"over {self.files} files (B - A: {reach}; {self.test}: {_p(self.p)})"
         if self.real:
             better, worse = (self.b, self.a) if points > 0 else (self.a, self.b)
-            return f"The difference is real: {better} is better than {worse} by {figures}."
-        return f"No difference is shown: {self.b} and {self.a} are {figures} apart, which chance may explain."
+            return f"The difference is real: {better} is better than {worse} by {abs(points):.1f} points {evidence}."
+        return (
+            f"No difference is shown: the accuracies of {self.a} and {self.b} lie {abs(points):.1f} points apart "
+            f"{evidence}, which chance may explain."
+        )
 
     @property
     def caution(self) -> str:
