@@ -224,7 +224,8 @@ def train(
     console = Console(highlight=False)
     if all_folds:
         records = cross_validate(run, seeds=seeds, resume=resume)
-        page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper)
+        model = output / f"fold-{records[0].fold}-seed-{records[0].seed}" / "model.onnx"  # one for all: they are alike
+        page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper, model=model)
         console.print(f"report of all folds: {page}")
         return
     model = export_to or output / "model.onnx"
