@@ -6,8 +6,8 @@ from networks import export_random, random_network, random_windows
 
 from models.errors import ModelFileError
 from models.model_file import CARD_KEY, input_names, open_model
-from models.scorer import DEFAULT_MODEL
-from train.export import OPSET, export, load_checkpoint
+from models.scorer import DEFAULT_MODEL, load_scorer
+from train.export import OPSET, export, load_checkpoint, put_card
 
 
 @pytest.mark.parametrize("name", ["lidy-timbral", "lidy-parallel", "lidy-parallel-frequency"])
@@ -103,3 +103,15 @@ def test_a_model_does_not_tell_where_it_was_made(tmp_path):
     for model in (made, DEFAULT_MODEL.read_bytes()):
         assert b"stack_trace" not in model
         assert b"lidy.py" not in model
+
+
+def test_another_card_leaves_the_network_as_it_is(tmp_path):
+    path = export_random(tmp_path / "model.onnx")
+    scorer = load_scorer(path)
+    windows = random_windows(scorer.card, 3)
+    measured = scorer.card.model_copy(update={"metrics": {"file_accuracy": 0.5}})
+    put_card(path, measured)
+    again = load_scorer(path)
+    assert again.card == measured
+    np.testing.assert_array_equal(again.score(windows)["genre"], scorer.score(windows)["genre"])
+    assert list(tmp_path.iterdir()) == [path]

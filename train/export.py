@@ -72,6 +72,14 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBa
     return difference
 
 
+def put_card(path: Path, card: ModelCard) -> None:
+    """Give a model file another card of the same network: other thresholds, or figures measured with the file."""
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
+    with replacing(path) as temporary:
+        onnx.save(model, temporary)
+
+
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
     """Leave out the exporter's notes, which are stack traces with the paths of the machine that made the model."""
     noted = (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info)

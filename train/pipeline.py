@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import ConfigError
+from models.errors import ConfigError, DatasetError
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
 from train.calibration import calibrate
-from train.dataset import Split, Track, describe_counts, describe_folds, split_by_fold
+from train.dataset import Split, Track, describe_counts, describe_folds, labels_of, split_by_fold
 from train.evaluate import evaluate, score_windows, windows_of
-from train.export import export, load_checkpoint
+from train.export import export, load_checkpoint, put_card
 from train.features import TrackFeatures, read_features
 from train.leakage import without_leaks
 from train.leaks import Leaks
@@ -80,12 +80,10 @@ class Run:
             say(f"{stage}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
         return fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
 
-    def export(
-        self, checkpoint: Path, path: Path, *, head: Head | None = None, metrics: dict[str, float] | None = None
-    ) -> None:
-        """Write a checkpoint as a model file, compared on real windows; with a calibrated head and figures if given."""
+    def export(self, checkpoint: Path, path: Path, *, head: Head | None = None) -> None:
+        """Write a checkpoint as a model file, compared on real windows; with a calibrated head if given."""
         network, card = load_checkpoint(checkpoint)
-        card = card.model_copy(update={"heads": (head,) if head else card.heads, "metrics": metrics or {}})
+        card = card.model_copy(update={"heads": (head,) if head else card.heads})
         some = list(self.features.features.values())[:_PARITY_TRACKS]
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
@@ -104,16 +102,34 @@ def open_run(
 
     Raises:
         ConfigError: the folder holds another run.
-        DatasetError: the tracks are missing or inconsistent.
+        DatasetError: the tracks are missing or inconsistent, a fold that is to be tested on lacks a class, or no file
+            of a class can be used.
     """
     recipe = plan.make_recipe()
     tracks = plan.read_tracks()
-    split_by_fold(tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
+    _check_splits(plan, tracks)
     tracks = without_leaks(tracks, cache=cache, workers=workers, leaks=plan.leaks)
     plan.keep(folder, resume=resume)
     features = read_features(recipe.inputs, recipe.window_spec, tracks, cache=cache, workers=workers)
     usable = [track for track in tracks if track.path in features.features]
+    lost = sorted(set(labels_of(tracks)) - set(labels_of(usable)))
+    if lost:
+        raise DatasetError(f"no file of {', '.join(lost)} can be used (see above): replace them, or leave the class out")
+    _check_splits(plan, usable)
     return Run(plan, folder, usable, features, execution or Execution())
+
+
+def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
+    """Refuse at the beginning what would end a run of days in its last fold."""
+    for tested, held_out in _turns(plan, tracks) if plan.all_folds else [(plan.test_fold, plan.calibration_fold)]:
+        split_by_fold(tracks, test_fold=tested, calibration_fold=held_out)
+
+
+def _turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
+    """Each fold to test on, and the fold that a patient recipe then watches: the one before it."""
+    folds = sorted({track.fold for track in tracks})
+    patient = plan.make_recipe().patience > 0
+    return [(fold, folds[at - 1] if patient else None) for at, fold in enumerate(folds)]
 
 
 def make_model(run: Run, model: Path, *, resume: bool) -> Record:
@@ -130,7 +146,7 @@ def make_model(run: Run, model: Path, *, resume: bool) -> Record:
     fitted = run.network("final", learned, [], protocol=protocol, resume=resume, epochs=epochs)
     run.export(fitted.checkpoint, model, head=head)
     measured = run.evaluate(model, split.test, fitted)
-    run.export(fitted.checkpoint, model, head=head, metrics=metrics(measured))
+    put_card(model, measured.card.model_copy(update={"metrics": metrics(measured)}))
     return measured
 
 
@@ -169,12 +185,9 @@ def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
 
     A patient recipe leaves the fold before the tested one out of training, to stop by.
     """
-    folds = sorted({track.fold for track in run.tracks})
-    patient = run.plan.make_recipe().patience > 0
     records = []
     for seed in range(run.plan.seed, run.plan.seed + seeds):
-        for at, fold in enumerate(folds):
-            watched = folds[at - 1] if patient else None
+        for fold, watched in _turns(run.plan, run.tracks):
             record, _ = measure_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume)
             records.append(record)
             figures = metrics(record)
