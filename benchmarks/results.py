@@ -256,6 +256,11 @@ def run_all(todo: list[Cell], arguments: argparse.Namespace, command: Sequence[s
     return failed
 
 
+def _done(kept: dict[str, Any] | None, minutes: float) -> bool:
+    """A network that an earlier, shorter limit stopped goes on under a longer one."""
+    return kept is not None and not (kept["stopped"] == "time" and kept["minutes"] < minutes)
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -274,7 +279,7 @@ def main() -> None:
     chosen = [cell for cell in cells() if fnmatch.fnmatch(cell.name, arguments.only)]
     if arguments.list:
         for cell in chosen:
-            print("done" if cell.name in store["cells"] else "    ", cell.name)
+            print("done" if _done(store["cells"].get(cell.name), arguments.minutes) else "    ", cell.name)
         return
     if arguments.data is None or arguments.runs is None:
         parser.error("--data and --runs are needed to train")
@@ -288,7 +293,7 @@ def main() -> None:
         with replacing(arguments.runs / cell.name / "cell.json") as temporary:
             temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         return
-    todo = [cell for cell in chosen if cell.name not in store["cells"]]
+    todo = [cell for cell in chosen if not _done(store["cells"].get(cell.name), arguments.minutes)]
     say(f"{len(todo)} of {len(chosen)} networks to train")
     if run_all(todo, arguments, sys.argv[1:]):
         sys.exit(1)
