@@ -201,6 +201,7 @@ def train(
         group_column=group_column,
         join=tuple(join or ()),
         find_learning_rate=lr == "auto",
+        all_folds=all_folds,
         test_fold=test_fold,
         calibration_fold=calibration_fold,
         seed=seed,

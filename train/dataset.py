@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from models.errors import DatasetError
 from train.public_datasets import read_public
 from train.split import Split, assign_folds, parse_shares, split_by_fold
 from train.tables import read_folders, read_table
-from train.track import Track, describe_counts, describe_folds, join_labels, labels_of, parse_joins
+from train.track import Track, describe_counts, describe_folds, join_labels, labels_of, parse_joins, some
 
 __all__ = ["Split", "Track", "describe_counts", "describe_folds", "labels_of", "read_tracks", "split_by_fold"]
 
@@ -36,7 +37,7 @@ def read_tracks(
     See ``read_table``, ``read_folders``, ``read_public``, ``parse_joins``, ``parse_shares`` and ``assign_folds``.
 
     Raises:
-        ConfigError, DatasetError: as those; or nothing is given, or a join finds no label.
+        ConfigError, DatasetError: as those; or nothing is given, a file is listed twice, or a join finds no label.
     """
     if not (tables or folders or datasets):
         raise DatasetError(
@@ -51,4 +52,7 @@ def read_tracks(
         tracks += read_folders(folder)
     for name in datasets:
         tracks += read_public(name, data_home=data_home, published_split=published_split, label_attribute=label_column)
+    twice = [path for path, times in Counter(track.path for track in tracks).items() if times > 1]
+    if twice:
+        raise DatasetError(f"expected each file once, {len(twice)} are listed more than once: {some(twice)}")
     return assign_folds(join_labels(tracks, joins), folds=folds, shares=percent, seed=seed)

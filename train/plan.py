@@ -40,6 +40,8 @@ class Plan(BaseModel):
     leaks: Leaks = Leaks.REFUSE
     find_learning_rate: bool = False
     """By a range test, instead of the recipe's."""
+    all_folds: bool = False
+    """Every fold is tested on in turn; the two below are not asked then."""
     test_fold: int
     calibration_fold: int | None = None
     seed: Annotated[int, Field(ge=0)] = 0

@@ -32,9 +32,11 @@ def split_by_fold(tracks: Iterable[Track], *, test_fold: int, calibration_fold: 
     """Tracks of the test fold, of the calibration fold, and the rest for training.
 
     Raises:
-        DatasetError: an unknown fold; a class with no track on one of the sides.
+        DatasetError: fewer than two classes; an unknown fold; a class with no track on one of the sides.
     """
     tracks = tuple(tracks)
+    if len(labels := labels_of(tracks)) < 2:
+        raise DatasetError(f"expected tracks of at least two classes, got {', '.join(labels) or 'none'}")
     folds = sorted({track.fold for track in tracks})
     for name, fold in (("test", test_fold), ("calibration", calibration_fold)):
         if fold is not None and fold not in folds:
@@ -51,7 +53,7 @@ def split_by_fold(tracks: Iterable[Track], *, test_fold: int, calibration_fold: 
     if calibration_fold is not None:
         sides["calibration"] = split.calibration
     for side, members in sides.items():
-        absent = sorted(set(labels_of(tracks)) - set(labels_of(members)))
+        absent = sorted(set(labels) - set(labels_of(members)))
         if absent:
             raise DatasetError(
                 f"the {side} side has no track of {', '.join(absent)}: leave the class out, or choose other folds"
