@@ -40,10 +40,17 @@ def main() -> None:
         for compiled in (False, True) if options.compiled else (False,):
             for layout in LAYOUTS:
                 for precision in ("float32", "bfloat16"):
-                    measure(recipe, layout, precision, compiled, options.steps, options.batch or recipe.batch_size)
+                    measure(
+                        recipe,
+                        layout=layout,
+                        precision=precision,
+                        compiled=compiled,
+                        steps=options.steps,
+                        batch=options.batch or recipe.batch_size,
+                    )
 
 
-def measure(recipe: Recipe, layout: str, precision: str, compiled: bool, steps: int, batch: int) -> None:
+def measure(recipe: Recipe, *, layout: str, precision: str, compiled: bool, steps: int, batch: int) -> None:
     """Print one line."""
     shapes = [(spec.bands, recipe.window_spec.frames) for spec in recipe.inputs]
     torch.manual_seed(0)

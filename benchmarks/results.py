@@ -26,6 +26,7 @@ from results_page import render
 from models.errors import GenrescopeError
 from train.atomic_write import replacing
 from train.compare import compare
+from train.leaks import Leaks
 from train.machine import describe_machine
 from train.pipeline import measure_fold, open_run
 from train.plan import Plan, commit_of_this_code
@@ -49,14 +50,17 @@ class Dataset:
     folds: tuple[int, ...] = (0, 1, 2, 3, 4)
     group_column: str | None = None
     join: tuple[str, ...] = ()
+    leaks: Leaks = Leaks.REFUSE
 
 
 DATASETS = {
     "emotify": Dataset(("emotify",), "genre", group_column="artist"),
-    "genre-10": Dataset(("emotify", "4q"), "genre", group_column="artist", join=("pop_rock=pop,rock",)),
+    "genre-10": Dataset(
+        ("emotify", "4q"), "genre", group_column="artist", join=("pop_rock=pop,rock",), leaks=Leaks.DROP
+    ),
     "music_speech": Dataset(("music_speech",), "label"),
     "esc10": Dataset(("esc10",), "label", folds=(0, 1, 2, 3)),
-    "quadrants": Dataset(("4q",), "quadrant", group_column="artist"),
+    "quadrants": Dataset(("4q",), "quadrant", group_column="artist", leaks=Leaks.DROP),
 }
 
 
@@ -154,6 +158,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
         label_column=dataset.label_column,
         group_column=dataset.group_column,
         join=dataset.join,
+        leaks=dataset.leaks,
         test_fold=cell.fold,
         calibration_fold=cell.watched_fold,
         name=cell.name,
