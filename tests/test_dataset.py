@@ -46,6 +46,12 @@ def test_tables_are_put_together_and_labels_joined(tmp_path):
     assert {track.source for track in tracks} == {"a", "b"}
 
 
+def test_a_file_listed_twice_is_refused(tmp_path):
+    table = write_table(tmp_path)
+    with pytest.raises(DatasetError, match=r"15 are listed more than once: .*0\.wav"):
+        read(tables=[table, table])
+
+
 def test_joins():
     assert parse_joins(["pop_rock=pop, rock", "x=y"]) == {"pop": "pop_rock", "rock": "pop_rock", "y": "x"}
 

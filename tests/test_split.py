@@ -37,6 +37,12 @@ def test_unknown_and_equal_folds_are_refused(tmp_path):
         split_by_fold(tracks, test_fold=4, calibration_fold=4)
 
 
+def test_one_class_is_refused(tmp_path):
+    tracks = [track for track in read_table(write_table(tmp_path)) if track.label == "low"]
+    with pytest.raises(DatasetError, match="at least two classes, got low"):
+        split_by_fold(tracks, test_fold=4)
+
+
 def test_a_class_absent_from_a_side_is_named(tmp_path):
     tracks = [track for track in read_table(write_table(tmp_path)) if (track.label, track.fold) != ("low", 4)]
     with pytest.raises(DatasetError, match="the test side has no track of low"):

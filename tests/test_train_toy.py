@@ -10,7 +10,7 @@ from labelled_audio import FOLDS, LABELS, clip, write_folders, write_table, writ
 
 import genrescope
 from models.audio import load
-from models.errors import ConfigError, GenrescopeError
+from models.errors import ConfigError, DatasetError, GenrescopeError
 from models.frontend import features
 from models.model_file import CARD_KEY
 from models.scorer import load_scorer
@@ -172,6 +172,25 @@ def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     capsys.readouterr()
     run("compare", tmp_path / "run", tmp_path / "run")
     assert "No difference is shown" in capsys.readouterr().out
+
+
+def test_a_class_without_a_good_file_is_refused(cache, tmp_path):
+    folder = write_folders(tmp_path / "sounds")
+    (folder / "bad").mkdir()
+    for number in range(FOLDS):
+        (folder / f"bad/{number}.wav").write_text("not audio")
+    with pytest.raises(DatasetError, match="no file of bad can be used"):
+        train(folder, cache, tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_fold_must_do_before_the_first_is_trained(tmp_path, cache):
+    table = write_table(tmp_path / "music")
+    lines = [line for line in table.read_text().splitlines() if not (line.startswith("low") and line.endswith("3"))]
+    table.write_text("\n".join(lines))
+    with pytest.raises(DatasetError, match="the test side has no track of low"):
+        train(table, cache, tmp_path / "run", "--all-folds", epochs=1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_of_other_labels_is_refused(trained, music, cache):

@@ -109,13 +109,15 @@ def open_run(
     tracks = plan.read_tracks()
     _check_splits(plan, tracks)
     tracks = without_leaks(tracks, cache=cache, workers=workers, leaks=plan.leaks)
-    plan.keep(folder, resume=resume)
+    plan.require_same(folder, resume=resume)
     features = read_features(recipe.inputs, recipe.window_spec, tracks, cache=cache, workers=workers)
     usable = [track for track in tracks if track.path in features.features]
     lost = sorted(set(labels_of(tracks)) - set(labels_of(usable)))
     if lost:
-        raise DatasetError(f"no file of {', '.join(lost)} can be used (see above): replace them, or leave the class out")
+        raise DatasetError(f"no file of {', '.join(lost)} can be used: replace them, or leave the class out")
     _check_splits(plan, usable)
+    # Not before: what is refused leaves nothing behind.
+    plan.keep(folder)
     return Run(plan, folder, usable, features, execution or Execution())
 
 

@@ -93,8 +93,14 @@ class Plan(BaseModel):
             ),
         )
 
-    def keep(self, folder: Path, *, resume: bool) -> None:
-        """Write the plan into the run's folder, or make sure that the one there is the same.
+    def keep(self, folder: Path) -> None:
+        """Write the plan into the run's folder, if there is none."""
+        if not (folder / PLAN_NAME).exists():
+            with replacing(folder / PLAN_NAME) as temporary:
+                temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def require_same(self, folder: Path, *, resume: bool) -> None:
+        """Refuse to go on with another run than this.
 
         Epochs may differ: at a constant learning rate, more of them continue the same run.
 
@@ -103,8 +109,6 @@ class Plan(BaseModel):
         """
         path = folder / PLAN_NAME
         if not path.exists():
-            with replacing(path) as temporary:
-                temporary.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
             return
         if not resume:
             raise ConfigError(f"{folder} holds a training run: give --resume to go on with it, or another --output")
