@@ -152,3 +152,11 @@ def test_too_little_in_common_is_not_compared():
     assert difference(words, words, shift=len(words) - 5) == 1.0
     assert difference(words, words, shift=-len(words) - 5) == 1.0
     assert 0.3 < difference(words, words, shift=40) < 0.7
+
+
+def test_files_of_nothing_are_no_copies(tmp_path):
+    empty = [tmp_path / f"{number}.mp3" for number in range(2)]
+    for path in empty:
+        path.write_bytes(b"")
+    tracks = tracks_of(*empty)
+    assert check(tracks, tmp_path) == tracks

@@ -87,17 +87,17 @@ def shared_groups(tracks: Iterable[Track]) -> list[str]:
 def find_copies(tracks: Sequence[Track], *, cache: Path, workers: int) -> list[Leak]:
     """Pairs in different folds that are one file, equal files, or sound the same; every set of copies is named once."""
     found = _alike(((str(track.path.resolve()), track) for track in tracks), "the same file")
+    prints, _ = ArrayCache(cache, Fingerprint()).load_all(
+        [track.path for track in tracks], workers=workers, title="fingerprints"
+    )
+    # Of what decodes: files that were cut off to nothing are equal too, and no recording.
     by_size: dict[int, list[Path]] = defaultdict(list)
-    for path in dict.fromkeys(track.path for track in tracks):
-        if path.is_file():
-            by_size[path.stat().st_size].append(path)
+    for path in prints:
+        by_size[path.stat().st_size].append(path)
     same_size = [path for paths in by_size.values() if len(paths) > 1 for path in paths]
     digests, _ = ArrayCache(cache, _Digest()).load_all(same_size, workers=workers, title="equal files")
     equal = ((digests[track.path].tobytes(), track) for track in tracks if track.path in digests)
     found += _alike(equal, "equal files")
-    prints, _ = ArrayCache(cache, Fingerprint()).load_all(
-        [track.path for track in tracks], workers=workers, title="fingerprints"
-    )
     heard = {number: prints[track.path][:, 0] for number, track in enumerate(tracks) if track.path in prints}
     known = {frozenset((leak.first.path, leak.second.path)) for leak in found}
     for match in near_duplicates(heard, {number: tracks[number].fold for number in heard}):
