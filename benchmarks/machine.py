@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from train.machine import processor
+
 
 def describe() -> str:
     """Machine, versions, commit and command, as lines of text."""
@@ -23,15 +25,7 @@ def describe() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "librosa", "onnxruntime", "streamlit"))
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {commit or 'unknown'}\n"
-        f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
+        f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, "
         f"Python {platform.python_version()}, {packages}\n"
         f"python {' '.join(sys.argv)}"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")

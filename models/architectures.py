@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import torch
 from torch import nn
 
 from models import benito, lidy, veselinov
@@ -47,6 +48,17 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
 }
 """Builders taking ``inputs`` ((bands, frames) of each), ``heads`` (classes by head name) and the architecture's own
 settings; they raise ConfigError if an input is too small. The networks work on torch's ``meta`` device too."""
+
+
+def count_parameters(card: ModelCard) -> int:
+    """Trainable parameters of the card's network; nothing is allocated for them.
+
+    Raises:
+        ModelFileError, ConfigError: as ``build``.
+    """
+    with torch.device("meta"):
+        network = build(card)
+    return sum(values.numel() for values in network.parameters() if values.requires_grad)
 
 
 def build(card: ModelCard) -> nn.Module:

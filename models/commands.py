@@ -55,7 +55,7 @@ def models(
             "what": card.description,
             **{head.name: ", ".join(head.labels) for head in card.heads},
             "window": f"{card.window_seconds:.2f} s, a verdict every "
-            f"{card.window.hop_frames * card.clock.seconds_per_frame:.2f} s"
+            f"{card.hop_seconds:.2f} s"
             + ("; shorter audio is repeated to fill it" if card.window.short == "tile" else ""),
             "input": card.hears,
             "trained on": card.provenance.data,

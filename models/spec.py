@@ -330,6 +330,11 @@ class ModelCard(_Spec):
         """Seconds that must have been heard for one whole window."""
         return self.window_samples / self.clock.sample_rate_hz
 
+    @property
+    def hop_seconds(self) -> float:
+        """Seconds between two looks, if the user says nothing else."""
+        return self.window.hop_frames * self.clock.seconds_per_frame
+
     def to_json(self) -> str:
         """The card as the JSON text stored in the model file."""
         return self.model_dump_json()

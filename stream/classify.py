@@ -14,7 +14,7 @@ from models.errors import AudioError
 from models.frontend import features
 from models.scorer import Scorer
 from models.smoothing import DEFAULT_HALF_LIFE_S
-from models.windowing import tile
+from models.windowing import filled
 from stream.engine import Engine
 from stream.events import Event, HealthState, Verdict, VerdictState
 from stream.file import AudioFile
@@ -169,16 +169,16 @@ def _repeated(path: Path, scorer: Scorer) -> FloatArray | None:
     """Probabilities (classes,) of one window filled with all of a short file over and over, as in training."""
     card = scorer.card
     samples = load(path, card.clock.sample_rate_hz)
-    each_input = [features(samples, spec) for spec in card.inputs]
-    frames = min(len(each) for each in each_input)
+    sound = filled([features(samples, spec) for spec in card.inputs], card)
     active = LevelMeter(card.clock.hop_samples, card.clock.seconds_per_frame).feed(samples)
-    if not frames or not len(active):
+    if not len(sound[0]) or not len(active):
         raise AudioError(
             f"{path}: expected at least {card.clock.samples_for(1)} samples at {card.clock.sample_rate_hz} Hz, "
             f"the file has {len(samples)}"
         )
     if active.mean() < ACTIVE_SHARE:
         return None
-    window = tuple(np.ascontiguousarray(tile(each[:frames], card.window.frames).T)[np.newaxis] for each in each_input)
+    # Zeros after the end complete centred frames, so that a file a little short of a window may have all of its frames.
+    window = tuple(np.ascontiguousarray(each[: card.window.frames].T)[np.newaxis] for each in sound)
     (probabilities,) = scorer.score(window)[card.head.name]
     return probabilities if np.isfinite(probabilities).all() else None

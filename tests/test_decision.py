@@ -6,7 +6,8 @@ from toy import toy_card
 
 from models.errors import ConfigError
 from models.spec import FileDecision, WindowSpec
-from train.decision import LIVE, cut, decide, describe, filled, places, score, seed_of
+from models.windowing import filled
+from train.decision import LIVE, cut, decide, describe, places, score, seed_of
 
 CARD = toy_card(frames=40, hop_frames=5)
 FRAMES = np.arange(107 * 12, dtype=np.float32).reshape(107, 12)

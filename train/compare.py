@@ -10,8 +10,9 @@ import numpy.typing as npt
 import scipy.stats
 
 from train.decision import LIVE, describe
-from train.record import Decision, FileAnswer, Record, RecordError, some
+from train.record import Decision, FileAnswer, Record, RecordError
 from train.statistics import LEVEL, Interval, arrange, bootstrap, figures, percentiles, units_of
+from train.track import some
 
 ALPHA = 1 - LEVEL
 

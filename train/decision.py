@@ -12,7 +12,6 @@ import numpy.typing as npt
 from models.errors import ConfigError
 from models.scorer import Scorer, WindowBatch
 from models.spec import FileDecision, ModelCard
-from models.windowing import tile
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -43,14 +42,6 @@ def describe(decision: FileDecision) -> str:
         "random": f"{number}random windows" + (f" of {decision.slices} joined slices" if decision.slices > 1 else ""),
     }[decision.windows]
     return windows if decision.windows == "first" else f"{decision.rule} of {windows}"
-
-
-def filled(features: Sequence[FloatArray], card: ModelCard) -> tuple[FloatArray, ...]:
-    """Features (frames, bands) of each input with equally many frames, tiled to one window where the card says so."""
-    frames = min(len(each) for each in features)
-    if 0 < frames < card.window.frames and card.window.short == "tile":
-        return tuple(tile(each[:frames], card.window.frames) for each in features)
-    return tuple(each[:frames] for each in features)
 
 
 def places(frames: int, card: ModelCard, decision: FileDecision, *, seed: int = 0) -> IntArray:

@@ -14,9 +14,10 @@ from models.errors import ConfigError, DatasetError, ModelFileError
 from models.scorer import Scorer, WindowBatch
 from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
+from models.windowing import filled
 from train.calibration import ScoredTracks, smooth, temper
 from train.dataset import Track
-from train.decision import LIVE, Answer, cut, decide, filled, places, score, seed_of
+from train.decision import LIVE, Answer, cut, decide, places, score, seed_of
 from train.progress import say, track_progress
 from train.record import FileAnswer, FileResult, Record, Training, Trust
 from train.reliability import Reliability
@@ -109,7 +110,7 @@ def score_windows(scorer: Scorer, tracks: Sequence[Track], features: Sounds) -> 
     used = tuple(track for track in tracks if track.path in features)
     heard = [(track.label, windows) for track, _, windows in _heard(scorer, used, features, 0.0)]
     targets = np.array([card.head.labels.index(label) for label, _ in heard], dtype=np.int64)
-    return ScoredTracks([windows for _, windows in heard], targets, _hop_s(card))
+    return ScoredTracks([windows for _, windows in heard], targets, card.hop_seconds)
 
 
 def windows_of(features: Sequence[FloatArray], card: ModelCard, *, at_most: int | None = None) -> WindowBatch:
@@ -133,18 +134,13 @@ def at_level(features: FloatArray, level_db: float, spec: FeatureSpec) -> FloatA
 
 
 def trainable_parameters(card: ModelCard) -> int | None:
-    """Trainable numbers of the card's network; None if this version cannot build it."""
-    import torch
-
-    from models.architectures import build
+    """Of the card's network; None if this version cannot build it."""
+    from models.architectures import count_parameters
 
     try:
-        # On this device nothing is allocated.
-        with torch.device("meta"):
-            network = build(card)
+        return count_parameters(card)
     except ModelFileError:
         return None
-    return sum(values.numel() for values in network.parameters() if values.requires_grad)
 
 
 def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: float) -> Iterator[_Heard]:
@@ -184,11 +180,7 @@ def _trust(windows: FloatArray, target: int, card: ModelCard) -> Trust:
 
 
 def _vote(windows: npt.NDArray[np.floating], card: ModelCard) -> npt.NDArray[np.floating]:
-    return smooth(windows, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=_hop_s(card))
-
-
-def _hop_s(card: ModelCard) -> float:
-    return card.window.hop_frames * card.clock.seconds_per_frame
+    return smooth(windows, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=card.hop_seconds)
 
 
 def _kept(answer: Answer) -> FileAnswer:

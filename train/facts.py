@@ -15,7 +15,7 @@ def facts(records: Sequence[Record], latency: Latency | None) -> tuple[tuple[str
         "Network": ", ".join(
             [card.architecture.name, *(f"{k} {v}" for k, v in sorted(card.architecture.settings.items()))]
         ),
-        "Hears": f"{card.hears}, {card.window_seconds:.2f} s; a new window every {record.hop_s:.2f} s",
+        "Hears": f"{card.hears}, {card.window_seconds:.2f} s; a new window every {card.hop_seconds:.2f} s",
         "Parameters": "" if record.parameters is None else f"{record.parameters:,}",
         "File": "" if record.file_bytes is None else f"{record.file_bytes / 1e6:.2f} MB",
         "Latency": "" if latency is None else _latency(latency),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import nn
-
-from models.architectures import build
+from models.architectures import count_parameters
 from models.spec import Head, ModelCard, Provenance
 from train.recipe import Recipe
 from train.recipes import RECIPES, make_recipe
@@ -21,18 +18,6 @@ def list_recipes() -> list[dict[str, Any]]:
     return [_entry(name, dict(variant)) for name, kind in RECIPES.items() for variant in kind.variants]
 
 
-def count_parameters(recipe: Recipe, classes: int = CLASSES) -> int:
-    """Trainable parameters of the recipe's network; nothing is allocated for it."""
-    with torch.device("meta"):
-        network = build(_card(recipe, classes))
-    return trainable(network)
-
-
-def trainable(network: nn.Module) -> int:
-    """Trainable parameters of a network."""
-    return sum(values.numel() for values in network.parameters() if values.requires_grad)
-
-
 def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
     recipe = make_recipe(name, settings)
     card = _card(recipe, CLASSES)
@@ -43,7 +28,7 @@ def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
         "input_shapes": [list(shape) for shape in card.input_shapes],
         "input": card.hears,
         "features": [spec.kind for spec in card.inputs],
-        "parameters": count_parameters(recipe),
+        "parameters": count_parameters(card),
         "classes": CLASSES,
         "window_s": round(recipe.window_s, 4),
         "reported": recipe.paper.reported,

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -16,12 +15,11 @@ from models.errors import GenrescopeError, ModelFileError
 from models.spec import ModelCard, Probability
 from train.atomic_write import replacing
 from train.reliability import Reliability
+from train.track import some
 
 FORMAT_VERSION: Final = 1
 RECORDS_NAME: Final = "records"
 """Folder of a run that holds its records."""
-
-_NAMED_AT_MOST = 5
 
 Whole = Annotated[int, Field(ge=0)]
 Decision = Literal["live", "published"]
@@ -136,11 +134,6 @@ class Record(_Part):
         return self.card.provenance.seed
 
     @property
-    def hop_s(self) -> float:
-        """Seconds between two live windows."""
-        return self.card.window.hop_frames * self.card.clock.seconds_per_frame
-
-    @property
     def name(self) -> str:
         """The record's name by what was tested: ``fold-3-seed-0``."""
         return f"seed-{self.seed}" if self.fold is None else f"fold-{self.fold}-seed-{self.seed}"
@@ -248,12 +241,6 @@ def training_in(folder: Path, *, hardware: str = "") -> Training:
     validation = {name: values for name, values in first.items() if name.startswith("validation_")}
     held_out = bool(curves and validation)
     return Training(hardware=hardware, curves={**curves, **validation} if held_out else curves, held_out=held_out)
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, the rest as a number."""
-    named = ", ".join(names[:_NAMED_AT_MOST])
-    return named if len(names) <= _NAMED_AT_MOST else f"{named} and {len(names) - _NAMED_AT_MOST} more"
 
 
 def _number(text: str) -> float | None:
