@@ -1,7 +1,7 @@
 """The learning-rate range test (Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.3).
 
 Lightning's own finder was tried: it suggests the steepest fall of the loss over the rate itself, so that chance among
-the smallest rates decides (1e-7 for every network tried), of losses smoothed over fifty batches from half their value.
+the smallest rates decides (1e-7 for both networks tried), of losses smoothed over fifty batches from half their value.
 This one looks at the fall over the logarithm of the rate, as the test's picture is drawn.
 """
 
