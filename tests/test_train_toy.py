@@ -1,6 +1,7 @@
 """A toy model from audio to file, through the commands that people type."""
 
 import csv
+import json
 import sys
 
 import numpy as np
@@ -19,6 +20,8 @@ from models.spec import ModelCard
 from train.checkpoints import CHECKPOINT_NAME
 from train.curves import CURVES_NAME, Curves
 from train.evaluate import windows_of
+from train.learning_rate import CURVE_NAME
+from train.loop import FITTED_NAME
 from train.recipes import RECIPES
 from train.record import read_record, read_records
 
@@ -116,6 +119,15 @@ def test_a_killed_run_resumes_to_the_same_weights(music, cache, trained, tmp_pat
         assert [row["epoch"] for row in rows] == ["1", "2", "3"]
 
 
+def test_a_found_rate_is_that_of_both_networks(music, cache, tmp_path):
+    train(music, cache, tmp_path / "run", "--calibration-fold", 3, "--lr", "auto", epochs=1)
+    held_out, final = (
+        json.loads((tmp_path / "run" / stage / FITTED_NAME).read_text()) for stage in ("held-out", "final")
+    )
+    assert held_out["learning_rate"] == final["learning_rate"] != 0.05
+    assert [path.parent.name for path in (tmp_path / "run").rglob(CURVE_NAME)] == ["held-out"]
+
+
 def test_a_run_is_not_overwritten_or_mixed_with_another(music, cache, trained):
     with pytest.raises(ConfigError, match="give --resume"):
         train(music, cache, trained, "--calibration-fold", 3, "--group-column", "artist", "--set", "random_gain_db=6")
@@ -139,6 +151,9 @@ def test_evaluate_measures_the_shipped_file(trained, music, cache, tmp_path, cap
         assert f"| {label} | 1 | 100.0 % | 100.0 % |" in page
     assert "the network that calibration was fitted to" in page
     assert read_record(report / "toy.json").fold == 4
+    # Training has left the record of the very same answers.
+    (kept,), again = read_records(trained), read_record(report / "toy.json")
+    assert [(file.name, file.live) for file in kept.files] == [(file.name, file.live) for file in again.files]
     assert (report / "toy-confusion.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -69,6 +69,7 @@ class Fitted:
     and the ``minutes`` they took, over all resumes; why it ended. Kept as ``fitted.json`` beside the checkpoint."""
 
     checkpoint: Path
+    learning_rate: float
     epochs: int
     best_epoch: int | None
     minutes: float
@@ -125,7 +126,7 @@ def fit(
     if not _is_over(before, epochs, limit_s):
         (folder / FITTED_NAME).unlink(missing_ok=True)
         _train(module, folder, limit_s=limit_s, resumed=before.epochs > 0, execution=execution)
-    fitted = _fitted(folder, read_progress(folder, module), epochs)
+    fitted = _fitted(folder, read_progress(folder, module), module)
     fitted.write(folder)
     return fitted
 
@@ -161,10 +162,12 @@ def _is_over(progress: Progress, epochs: int, limit_s: float | None) -> bool:
     return progress.early or progress.epochs == epochs or (limit_s is not None and progress.seconds >= limit_s)
 
 
-def _fitted(folder: Path, progress: Progress, epochs: int) -> Fitted:
-    stopped: Stopped = "early" if progress.early else "all epochs" if progress.epochs == epochs else "time"
+def _fitted(folder: Path, progress: Progress, module: TrainingModule) -> Fitted:
+    all_epochs = progress.epochs == module.recipe.epochs
+    stopped: Stopped = "early" if progress.early else "all epochs" if all_epochs else "time"
     return Fitted(
         checkpoint=folder / (CHECKPOINT_NAME if progress.best_epoch is None else BEST_NAME),
+        learning_rate=module.learning_rate,
         epochs=progress.epochs,
         best_epoch=progress.best_epoch,
         minutes=round(progress.seconds / 60, 2),

@@ -2,7 +2,7 @@
 
 Nothing is chosen on the test fold. Temperature, thresholds and, with patience, the number of epochs are fitted on the
 calibration fold with a network that has not heard it; the network that ships then learns from that fold too, with the
-same settings.
+same settings, a learning rate that was found included.
 """
 
 from __future__ import annotations
@@ -56,15 +56,17 @@ class Run:
         protocol: str,
         resume: bool,
         seed: int | None = None,
-        epochs: int | None = None,
+        like: Fitted | None = None,
         max_minutes: float | None = None,
     ) -> Fitted:
-        """Train one network in the sub-folder ``stage``, with another seed than the plan's if given; with ``epochs``,
-        for just so many."""
+        """Train one network in the sub-folder ``stage``, with another seed than the plan's if given.
+
+        ``like`` an earlier one: with its learning rate and, if it was stopped early, for as many epochs as were best.
+        """
         folder = self.folder / stage
         recipe, seed = self.plan.make_recipe(), self.plan.seed if seed is None else seed
-        if epochs is not None:
-            recipe = recipe.model_copy(update={"epochs": epochs, "patience": 0})
+        if like is not None and like.best_epoch is not None:
+            recipe = recipe.model_copy(update={"epochs": like.best_epoch, "patience": 0})
         card = self.plan.card(self.tracks, protocol=protocol, epochs=recipe.epochs, seed=seed)
         say(f"{stage}: training on {len(training)} tracks ({describe_counts(training)}), {recipe.epochs} epochs")
         labels = card.head.labels
@@ -75,7 +77,9 @@ class Run:
             validation=LabelledFrames.join(validation, self.features.features, labels) if validation else None,
             seed=seed,
         )
-        if self.plan.find_learning_rate:
+        if like is not None:
+            module.learning_rate = like.learning_rate
+        elif self.plan.find_learning_rate:
             module.learning_rate = find_learning_rate(module, folder=folder, resume=resume, execution=self.execution)
             say(f"{stage}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
         return fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
@@ -89,10 +93,12 @@ class Run:
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
     def evaluate(self, model: Path, tracks: Sequence[Track], fitted: Fitted) -> Record:
-        """Score tracks with the model file of a network."""
+        """Score tracks with the model file of a network, and keep the record for reports and ``compare``."""
         training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
         scorer = load_scorer(model, ScorerKind.ONNX)
-        return evaluate(scorer, tracks, self.features.features, model=model, training=training)
+        record = evaluate(scorer, tracks, self.features.features, model=model, training=training)
+        record.write(self.folder / RECORDS_NAME / f"{record.name}.json")
+        return record
 
 
 def open_run(
@@ -140,12 +146,12 @@ def make_model(run: Run, model: Path, *, resume: bool) -> Record:
     if plan.make_recipe().patience and plan.calibration_fold is None:
         raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
     split = split_by_fold(run.tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
-    head, epochs = None, None
+    head, first = None, None
     if plan.calibration_fold is not None:
-        head, epochs = _held_out(run, split, resume=resume)
+        head, first = _held_out(run, split, resume=resume)
     protocol = _protocol(run.tracks, plan)
     learned = [*split.training, *split.calibration]
-    fitted = run.network("final", learned, [], protocol=protocol, resume=resume, epochs=epochs)
+    fitted = run.network("final", learned, [], protocol=protocol, resume=resume, like=first)
     run.export(fitted.checkpoint, model, head=head)
     measured = run.evaluate(model, split.test, fitted)
     put_card(model, measured.card.model_copy(update={"metrics": metrics(measured)}))
@@ -177,9 +183,7 @@ def measure_fold(
     )
     model = run.folder / stage / "model.onnx"
     run.export(fitted.checkpoint, model)
-    record = run.evaluate(model, split.test, fitted)
-    record.write(run.folder / RECORDS_NAME / f"{record.name}.json")
-    return record, fitted
+    return run.evaluate(model, split.test, fitted), fitted
 
 
 def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
@@ -200,8 +204,8 @@ def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
     return records
 
 
-def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, int | None]:
-    """The calibrated head, and the epoch at which a patient recipe was best."""
+def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, Fitted]:
+    """The calibrated head, and the network that it was fitted with."""
     protocol = f"held out: folds {run.plan.calibration_fold} (calibration) and {run.plan.test_fold} (test)"
     fitted = run.network("held-out", split.training, split.calibration, protocol=protocol, resume=resume)
     model = run.folder / "held-out" / "model.onnx"
@@ -209,7 +213,7 @@ def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, int | None
     scorer = load_scorer(model, ScorerKind.ONNX)
     head = calibrate(scorer.card.head, score_windows(scorer, split.calibration, run.features.features))
     say(f"calibrated on fold {run.plan.calibration_fold}: temperature {head.temperature}, enter {head.enter:g}")
-    return head, fitted.best_epoch
+    return head, fitted
 
 
 def _protocol(tracks: Sequence[Track], plan: Plan) -> str:

@@ -191,7 +191,7 @@ def read_records(path: Path) -> list[Record]:
     if not paths:
         raise RecordError(
             f"folder {path}: expected records of evaluations in {RECORDS_NAME}/*.json, there are none; "
-            "`genrescope train --all-folds` writes them"
+            "`genrescope train` writes them"
         )
     records = [read_record(each) for each in paths]
     for each, record in zip(paths, records, strict=True):
