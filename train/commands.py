@@ -10,86 +10,27 @@ import typer
 
 from models.errors import ConfigError
 from train.leaks import Leaks
+from train.options import (
+    CacheOption,
+    DataHomeOption,
+    DatasetsOption,
+    FoldersOption,
+    FoldsOption,
+    GroupColumnOption,
+    JoinOption,
+    LabelColumnOption,
+    LeaksOption,
+    PublishedSplitOption,
+    SeedOption,
+    SharesOption,
+    TablesOption,
+    WorkersOption,
+    default_cache,
+)
 
 SPEED = "Speed"
 
 _NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2", "mirdata", "sklearn")
-
-TablesOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--table",
-        metavar="CSV",
-        help="A table with the columns path (relative to the table), a label, and fold (or none: see --folds). "
-        "Repeat to join several.",
-    ),
-]
-FoldersOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--folder", metavar="DIR", help="Instead of a table: a folder with one sub-folder of audio files per class."
-    ),
-]
-LabelColumnOption = Annotated[str, typer.Option("--label-column", help="The table's column to learn.")]
-GroupColumnOption = Annotated[
-    str | None,
-    typer.Option("--group-column", help="A column, such as artist, none of whose values may stand in two folds."),
-]
-DatasetsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--dataset",
-        metavar="NAME",
-        help="A public data set: gtzan, ballroom, fma-small, fma-medium, fma-large, or a name that mirdata knows.",
-    ),
-]
-DataHomeOption = Annotated[
-    Path | None,
-    typer.Option("--data-home", metavar="DIR", help="Where the data set is.  [default: ~/mir_datasets/NAME]"),
-]
-PublishedSplitOption = Annotated[
-    bool,
-    typer.Option(
-        "--published-split/--random-split",
-        help="Of a data set that has one (gtzan: the fault-filtered artist split): training is fold 0, validation 3, "
-        "test 4. Random: --folds or --shares.",
-    ),
-]
-FoldsOption = Annotated[
-    int,
-    typer.Option(
-        "--folds",
-        min=2,
-        help="Random folds where none are given, each class evenly, a group whole. Tested on one of 5 is 80/20; "
-        "80/10/10 is --folds 10 --test-fold 9 --calibration-fold 8.",
-    ),
-]
-SharesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--shares",
-        metavar="PERCENT/...",
-        help="Instead of folds: 75/15/10 makes training fold 0, validation fold 3, test fold 4; 80/20 folds 0 and 4.",
-    ),
-]
-LeaksOption = Annotated[
-    Leaks,
-    typer.Option(
-        "--leaks",
-        help="An artist or a recording in two folds (the same file, or one that sounds the same): refuse to train, "
-        "drop one of each two recordings, or allow it and look for none.",
-    ),
-]
-JoinOption = Annotated[
-    list[str] | None,
-    typer.Option("--join", metavar="NEW=OLD,OLD", help="Treat several labels as one: pop_rock=pop,rock."),
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option("--cache", metavar="DIR", help="Where features are kept.  [default: ~/.cache/genrescope/features]"),
-]
-WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode audio; 0: this one.")]
 
 
 def train(
@@ -312,11 +253,6 @@ def need_training_packages() -> None:
             f"this command needs {names}, not part of the base install: "
             'in its folder, .venv/bin/pip install -c constraints.txt -e ".[train]"'
         )
-
-
-def default_cache() -> Path:
-    """Where features are kept if nothing else is said."""
-    return Path.home() / ".cache" / "genrescope" / "features"
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,14 +143,23 @@ def trainable_parameters(card: ModelCard) -> int | None:
         return None
 
 
-def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: float) -> Iterator[_Heard]:
-    card = scorer.card
-    foreign = sorted({track.label for track in used} - set(card.head.labels))
+def require_known_labels(tracks: Iterable[Track], card: ModelCard) -> None:
+    """Refuse tracks of other labels than the model's.
+
+    Raises:
+        DatasetError: a label that the model does not know.
+    """
+    foreign = sorted({track.label for track in tracks} - set(card.head.labels))
     if foreign:
         raise DatasetError(
             f"expected labels of the model {card.name!r} ({', '.join(card.head.labels)}), the tracks have {foreign}; "
             "join or leave out labels"
         )
+
+
+def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: float) -> Iterator[_Heard]:
+    card = scorer.card
+    require_known_labels(used, card)
     if not used:
         raise DatasetError("expected tracks to evaluate on, got none")
     for track in track_progress(used, total=len(used), title="scoring"):

@@ -10,7 +10,8 @@ import typer
 
 from models.errors import ConfigError
 from models.scorer_kind import ScorerKind
-from train.commands import (
+from train.commands import need_training_packages
+from train.options import (
     CacheOption,
     DataHomeOption,
     DatasetsOption,
@@ -25,7 +26,6 @@ from train.commands import (
     TablesOption,
     WorkersOption,
     default_cache,
-    need_training_packages,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def evaluate(
     from models.scorer import load_scorer
     from train.dataset import read_tracks
     from train.evaluate import evaluate as evaluate_model
+    from train.evaluate import require_known_labels
     from train.features import read_features
     from train.record import training_in
     from train.report import file_name, write_report
@@ -107,6 +108,7 @@ def evaluate(
     if fold is not None:
         tracks = _of_fold(tracks, fold)
     card = loaded.card
+    require_known_labels(tracks, card)  # before hours of features
     features = read_features(card.inputs, card.window, tracks, cache=cache or default_cache(), workers=workers)
     training = training_in(model.parent)
     record = evaluate_model(loaded, tracks, features.features, level_db=level_db, model=model, training=training)
