@@ -1,14 +1,78 @@
+import json
+
 import pytest
 
+import genrescope
 from models.errors import ConfigError
+from train.decision import describe
 from train.recipes import RECIPES, make_recipe
 
 
-def test_the_papers_values_are_the_defaults():
-    recipe = make_recipe("lidy-parallel")
-    assert (recipe.learning_rate, recipe.batch_size, recipe.epochs) == (0.02, 40, 150)
-    assert (recipe.segments, recipe.segments_per_file) == ("random", 30)
-    assert recipe.random_gain_db == 0.0
+@pytest.mark.parametrize(
+    ("names", "published", "decision"),
+    [
+        (["xu"], ("adam", 2e-4, 40, 150, "random"), "majority of 15 random windows of 2 joined slices"),
+        (
+            ["lidy-timbral", "lidy-parallel", "lidy-parallel-frequency"],
+            ("sgd", 0.02, 40, 150, "random"),
+            "mean of 30 random windows",
+        ),
+        (["veselinov-simple", "veselinov-vgg"], ("adam", 1e-3, 64, 100, "first"), "the first window alone"),
+        (["veselinov-alexnet", "veselinov-googlenet"], ("momentum", 1e-3, 64, 100, "first"), "the first window alone"),
+        (["zhang-1d"], ("adam", 5e-4, 32, 100, "first"), "the first window alone"),
+        (["zhang-2d"], ("adam", 4e-3, 32, 300, "first"), "the first window alone"),
+        (
+            ["benito-raw", "benito-spectrogram", "benito-both"],
+            ("adam", 5e-4, 50, 15, "consecutive"),
+            "sum of all consecutive windows, 50% overlapped",
+        ),
+    ],
+)
+def test_the_papers_values_are_the_defaults(names, published, decision):
+    for recipe in map(make_recipe, names):
+        ours = (recipe.optimiser, recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.segments)
+        assert ours == published
+        assert describe(recipe.decision) == decision
+        assert (recipe.random_gain_db, recipe.patience, recipe.precision) == (0.0, 0, "32-true")
+        assert recipe.schedule == ("exponential" if names == ["xu"] else "constant")
+
+
+def test_the_list_for_programs_has_the_papers_numbers(capsys):
+    genrescope.app(["recipes", "--json"], standalone_mode=False)
+    entries = json.loads(capsys.readouterr().out)
+    assert {entry["name"] for entry in entries} == set(RECIPES)
+    assert all(entry["paper"] and entry["classes"] == 10 for entry in entries)
+    listed = {
+        ",".join([entry["name"], *map(str, entry["settings"].values())]): (
+            [tuple(shape) for shape in entry["input_shapes"]],
+            entry["parameters"],
+            round(entry["window_s"], 2),
+        )
+        for entry in entries
+    }
+    magnitudes, samples = (1025, 129), (1024, 128)
+    assert listed == {
+        "xu,2": ([(128, 240)], 5_794_730, 5.57),
+        "xu,1": ([(128, 120)], 2_722_730, 2.79),
+        "lidy-timbral,40x80": ([(40, 80)], 563_840, 2.82),
+        "lidy-timbral,80x82": ([(80, 82)], 1_283_840, 2.82),
+        "lidy-parallel,40x80": ([(40, 80)], 1_462_818, 2.82),
+        "lidy-parallel,80x82": ([(80, 82)], 4_125_218, 2.82),
+        "lidy-parallel-frequency,40x80": ([(40, 80)], 946_070, 2.82),
+        "lidy-parallel-frequency,80x82": ([(80, 82)], 2_146_070, 2.82),
+        "veselinov-simple": ([(13, 1300)], 85_216_490, 30.19),
+        "veselinov-alexnet": ([(13, 1300)], 63_541_962, 30.19),
+        "veselinov-vgg": ([(13, 1300)], 122_832_842, 30.19),
+        "veselinov-googlenet": ([(13, 1300)], 6_387_130, 30.19),
+        "zhang-1d": ([(128, 130)], 592_010, 3.02),
+        "zhang-2d": ([(128, 130)], 304_234, 3.02),
+        "benito-raw,segments": ([samples], 1_514_484, 2.97),
+        "benito-raw,whole": ([(1024, 976)], 1_514_484, 22.68),
+        "benito-spectrogram,segments": ([magnitudes], 1_777_652, 2.97),
+        "benito-spectrogram,whole": ([(1025, 977)], 1_777_652, 22.68),
+        "benito-both,segments": ([magnitudes, (1024, 129)], 1_646_068, 2.97),
+        "benito-both,whole": ([(1025, 977), (1024, 977)], 1_646_068, 22.68),
+    }
 
 
 @pytest.mark.parametrize("rate", [22_050, 44_100])
