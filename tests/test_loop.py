@@ -272,6 +272,8 @@ def test_two_devices_learn_what_one_does(tmp_path):
         assert ours == pytest.approx(theirs, abs=2e-4)
     with pytest.raises(ConfigError, match="each of 7 devices, got 6"):
         fit(tiny(), tmp_path / "7", execution=Execution(accelerator="cpu", devices=7))
+    with pytest.raises(ConfigError, match="each of 2 devices, got 1"):
+        fit(tiny(validation=1), tmp_path / "few", execution=Execution(accelerator="cpu", devices=2))
     with pytest.raises(ConfigError, match="one device or more, got 0"):
         Execution(devices=0)
 

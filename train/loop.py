@@ -30,6 +30,7 @@ from train.checkpoints import (
 from train.curves import CURVES_NAME, Curves
 from train.module import TrainingModule
 from train.progress import on_terminal
+from train.segments import Segments
 
 FITTED_NAME: Final = "fitted.json"
 
@@ -153,7 +154,8 @@ def _check(module: TrainingModule, max_minutes: float | None, execution: Executi
         raise ConfigError(f"expected more than 0 minutes, got {max_minutes:g}")
     if module.recipe.patience and module.validation_frames is None:
         raise ConfigError("early stopping (patience) looks at validation files: give a calibration fold, or patience=0")
-    least = module.train_dataloader().least_batch
+    loaders = (module.train_dataloader(), module.val_dataloader())
+    least = min(each.least_batch for each in loaders if isinstance(each, Segments))
     if least < execution.devices:
         raise ConfigError(f"expected a window of every batch for each of {execution.devices} devices, got {least}")
 
