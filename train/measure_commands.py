@@ -163,7 +163,7 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
         _print_metrics(record)
     if report is not None:
         # One network stands for the speed of all: they are of one recipe.
-        model = next(iter(sorted(folder.glob("*/model.onnx"))), None)
+        model = next(iter(sorted(folder.rglob("model.onnx"))), None)
         print(f"report: {write_report(records, report, paper=_paper(records[0]), model=model)}")
     else:
         print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")
