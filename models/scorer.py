@@ -20,6 +20,9 @@ WindowBatch = tuple[FloatArray, ...]
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = PRETRAINED / "genre10-lidy-parallel.onnx"
 
+_BATCH_BYTES = 4 << 20
+"""Of the network's input at once. Its feature maps are up to a hundred times as large."""
+
 
 @runtime_checkable
 class Scorer(Protocol):
@@ -53,6 +56,12 @@ def check_windows(windows: WindowBatch, card: ModelCard) -> None:
     if shapes != [(*n, *shape) for shape in card.input_shapes]:
         expected = [("n", *shape) for shape in card.input_shapes]
         raise FeatureShapeError(f"model {card.name!r} expected windows of shape {expected}, got {shapes}")
+
+
+def windows_at_once(card: ModelCard) -> int:
+    """How many windows one call of ``score`` should be given at most, at least 1: memory goes with their bytes."""
+    window_bytes = sum(4 * bands * frames for bands, frames in card.input_shapes)
+    return max(1, _BATCH_BYTES // window_bytes)
 
 
 def calibrated(logits: FloatArray, head: Head) -> FloatArray:

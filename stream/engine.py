@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from models.errors import ConfigError, GenrescopeError
-from models.scorer import Scorer
+from models.scorer import Scorer, windows_at_once
 from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import ModelCard
 from stream.channel import CLOSE_S, Channel, DueLook
@@ -30,7 +30,6 @@ end would cost twice as much, for a picture that the page moves smoothly anyway.
 _HEALTH_EVERY_S = 1.0
 _IDLE_S = 0.2
 _COMMANDS_WAITING = 64
-_LARGEST_BATCH = 256
 
 
 class Sink(Protocol):
@@ -65,6 +64,7 @@ class Engine:
         self.half_life_s = half_life_s
         self.model = card.name
         self._scorer = scorer
+        self._at_once = windows_at_once(card)
         self._warned_of_nan = False
         self._sinks = sinks
         self._choices = tuple(choices)
@@ -141,8 +141,8 @@ class Engine:
             due += [(channel, look) for look in looks]
             for event in events:
                 self._publish(event)
-        for first in range(0, len(due), _LARGEST_BATCH):
-            self._decide(due[first : first + _LARGEST_BATCH])
+        for first in range(0, len(due), self._at_once):
+            self._decide(due[first : first + self._at_once])
         self._publish_health()
 
     def _decide(self, due: Sequence[tuple[Channel, DueLook]]) -> None:

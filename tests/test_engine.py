@@ -211,6 +211,25 @@ def test_one_batch_scores_many_channels(scorer):
         assert [v for v in sink.of(Verdict) if v.channel == label][-1].label == label
 
 
+def test_what_is_scored_at_once_is_bounded_in_bytes(scorer, monkeypatch):
+    sizes = []
+
+    class Counting:
+        card = scorer.card
+        name = scorer.name
+
+        def score(self, windows):
+            sizes.append(len(windows[0]))
+            return scorer.score(windows)
+
+    (shape,) = scorer.card.input_shapes
+    monkeypatch.setattr("models.scorer._BATCH_BYTES", 2 * 4 * shape[0] * shape[1] + 1)
+    # One piece of audio: more than twenty windows are due at once.
+    verdicts = replay(Counting(), ArraySource(tone("low", 5), chunk=5 * RATE_HZ)).of(Verdict)
+    assert max(sizes) == 2
+    assert sum(sizes) == sum(verdict.raw is not None for verdict in verdicts) > 20
+
+
 @pytest.mark.parametrize("hop_s", [0.0, -1.0, 100.0])
 def test_a_hop_that_is_none_is_refused(scorer, hop_s):
     with pytest.raises(ConfigError, match="hop"):

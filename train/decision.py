@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ConfigError
-from models.scorer import Scorer, WindowBatch
+from models.scorer import Scorer, WindowBatch, windows_at_once
 from models.spec import FileDecision, ModelCard
 
 FloatArray = npt.NDArray[np.float32]
@@ -18,9 +18,6 @@ IntArray = npt.NDArray[np.int64]
 
 LIVE = FileDecision()
 """As live audio is judged: every window, one every hop of the card, and the mean of their probabilities."""
-
-_BATCH_BYTES = 4 << 20
-"""Of the network's input at once. Its feature maps are up to a hundred times as large."""
 
 
 class Answer(NamedTuple):
@@ -77,8 +74,7 @@ def cut(features: Sequence[FloatArray], starts: IntArray, card: ModelCard) -> Wi
 def score(scorer: Scorer, features: Sequence[FloatArray], starts: IntArray) -> FloatArray:
     """Probabilities (n, classes) of the verdict's head for the windows at ``starts``; a bounded batch at a time."""
     card = scorer.card
-    window_bytes = sum(4 * bands * frames for bands, frames in card.input_shapes)
-    batch = max(1, _BATCH_BYTES // window_bytes)
+    batch = windows_at_once(card)
     scored = [
         scorer.score(cut(features, starts[first : first + batch], card))[card.head.name]
         for first in range(0, len(starts), batch)
