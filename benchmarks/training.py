@@ -71,7 +71,11 @@ def main() -> None:
 def measure(recipe: Recipe, folder: Path, rounds: int) -> None:
     """Print the windows a second of each loop and the ratios."""
     tracks = make_clips(folder / "clips", recipe.inputs[0].sample_rate_hz)
-    card = card_of(recipe)
+    card = recipe.card(
+        name="benchmark",
+        head=Head(name="tone", labels=tuple(map(str, range(CLASSES)))),
+        provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="none"),
+    )
     clock = Clock()
     features = read_features(
         recipe.inputs, recipe.window_spec, tracks, cache=folder / "cache", workers=os.cpu_count() or 1
@@ -223,21 +227,6 @@ def make_clips(folder: Path, rate_hz: int) -> list[Track]:
             file.writeframes((samples * 32767).astype("<i2").tobytes())
         tracks.append(Track(path, str(label), fold=0))
     return tracks
-
-
-def card_of(recipe: Recipe) -> ModelCard:
-    """The card of the recipe's network."""
-    return ModelCard(
-        name="benchmark",
-        description="",
-        architecture=recipe.architecture_spec,
-        inputs=recipe.inputs,  # type: ignore[arg-type]  # each is one of the kinds that a card knows
-        normalisation=recipe.normalisation,
-        window=recipe.window_spec,
-        heads=(Head(name="tone", labels=tuple(str(label) for label in range(CLASSES))),),
-        decision=recipe.decision,
-        provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="none"),
-    )
 
 
 if __name__ == "__main__":

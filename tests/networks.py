@@ -19,15 +19,10 @@ LABELS = ("a", "b", "c")
 
 def random_network(recipe_name: str = "lidy-timbral", **settings: object) -> tuple[nn.Module, ModelCard]:
     recipe = make_recipe(recipe_name, settings)
-    card = ModelCard(
+    card = recipe.card(
         name="random",
         description="random weights",
-        architecture=recipe.architecture_spec,
-        inputs=recipe.inputs,
-        normalisation=recipe.normalisation,
-        window=recipe.window_spec,
-        heads=(Head(name="genre", labels=LABELS, temperature=1.7),),
-        decision=recipe.decision,
+        head=Head(name="genre", labels=LABELS, temperature=1.7),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
     torch.manual_seed(0)

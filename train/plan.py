@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ConfigError
-from models.spec import AnyFeatureSpec, Head, ModelCard, Provenance
+from models.spec import Head, ModelCard, Provenance
 from train.atomic_write import replacing
 from train.dataset import FOLDS, Track, labels_of, read_tracks
 from train.leaks import Leaks
@@ -73,16 +73,10 @@ class Plan(BaseModel):
 
     def card(self, tracks: list[Track], *, protocol: str, epochs: int, seed: int) -> ModelCard:
         """The card of a network about to be trained: not yet calibrated or measured."""
-        recipe = self.make_recipe()
-        return ModelCard(
+        return self.make_recipe().card(
             name=self.name,
             description=self.description,
-            architecture=recipe.architecture_spec,
-            inputs=cast(tuple[AnyFeatureSpec, ...], recipe.inputs),
-            normalisation=recipe.normalisation,
-            window=recipe.window_spec,
-            heads=(Head(name=self.head, labels=labels_of(tracks)),),
-            decision=recipe.decision,
+            head=Head(name=self.head, labels=labels_of(tracks)),
             provenance=Provenance(
                 data=self.data,
                 protocol=protocol,

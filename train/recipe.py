@@ -12,7 +12,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from models.spec import Architecture, FeatureSpec, FileDecision, LogMel, WindowSpec
+from models.spec import (
+    AnyFeatureSpec,
+    Architecture,
+    FileDecision,
+    Head,
+    LogMel,
+    ModelCard,
+    Provenance,
+    WindowSpec,
+)
 
 Places = Literal["random", "consecutive", "first"]
 Optimiser = Literal["sgd", "momentum", "adam"]
@@ -67,7 +76,7 @@ class Recipe(BaseModel):
 
     @property
     @abstractmethod
-    def inputs(self) -> tuple[FeatureSpec, ...]:
+    def inputs(self) -> tuple[AnyFeatureSpec, ...]:
         """The features that the network takes, one spec an input."""
 
     @property
@@ -94,6 +103,20 @@ class Recipe(BaseModel):
     @abstractmethod
     def decision(self) -> FileDecision:
         """How a file is judged."""
+
+    def card(self, *, name: str, head: Head, provenance: Provenance, description: str = "") -> ModelCard:
+        """The card of the recipe's network, not measured yet."""
+        return ModelCard(
+            name=name,
+            description=description,
+            architecture=self.architecture_spec,
+            inputs=self.inputs,
+            normalisation=self.normalisation,
+            window=self.window_spec,
+            heads=(head,),
+            decision=self.decision,
+            provenance=provenance,
+        )
 
     def check(self) -> None:
         """Refuse settings that contradict each other.

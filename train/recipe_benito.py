@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from models.spec import Architecture, FeatureSpec, FileDecision, Magnitude, Raw, WindowSpec
+from models.spec import AnyFeatureSpec, Architecture, FileDecision, Magnitude, Raw, WindowSpec
 from train.recipe import Optimiser, Paper, Places, Recipe, Share
 
 RATE_HZ = 44_100
@@ -17,7 +17,7 @@ WHOLE_FRAMES = 977
 
 _MAGNITUDE = Magnitude(sample_rate_hz=RATE_HZ, n_fft=2048, hop_samples=HOP_SAMPLES, centred=True)
 _RAW = Raw(sample_rate_hz=RATE_HZ, n_fft=HOP_SAMPLES, hop_samples=HOP_SAMPLES)
-_INPUTS: dict[str, tuple[FeatureSpec, ...]] = {
+_INPUTS: dict[str, tuple[AnyFeatureSpec, ...]] = {
     "benito-raw": (_RAW,),
     "benito-spectrogram": (_MAGNITUDE,),
     "benito-both": (_MAGNITUDE, _RAW),
@@ -61,7 +61,7 @@ class BenitoRecipe(Recipe):
         return values
 
     @property
-    def inputs(self) -> tuple[FeatureSpec, ...]:
+    def inputs(self) -> tuple[AnyFeatureSpec, ...]:
         """Magnitudes, samples or both."""
         return _INPUTS[self.architecture]
 

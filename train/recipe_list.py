@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.architectures import count_parameters
-from models.spec import Head, ModelCard, Provenance
-from train.recipe import Recipe
+from models.spec import Head, Provenance
 from train.recipes import RECIPES, make_recipe
 
 CLASSES = 10
@@ -20,7 +19,11 @@ def list_recipes() -> list[dict[str, Any]]:
 
 def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
     recipe = make_recipe(name, settings)
-    card = _card(recipe, CLASSES)
+    card = recipe.card(
+        name=name,
+        head=Head(name="class", labels=tuple(map(str, range(CLASSES)))),
+        provenance=Provenance(data="", protocol="", epochs=0, seed=0, commit="", licence=""),
+    )
     return {
         "name": name,
         "settings": settings,
@@ -34,19 +37,3 @@ def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
         "reported": recipe.paper.reported,
         "protocol": recipe.paper.protocol,
     }
-
-
-def _card(recipe: Recipe, classes: int) -> ModelCard:
-    return ModelCard.model_validate(
-        {
-            "name": recipe.architecture,
-            "description": "",
-            "architecture": recipe.architecture_spec,
-            "inputs": recipe.inputs,
-            "normalisation": recipe.normalisation,
-            "window": recipe.window_spec,
-            "heads": (Head(name="class", labels=tuple(str(index) for index in range(classes))),),
-            "decision": recipe.decision,
-            "provenance": Provenance(data="", protocol="", epochs=0, seed=0, commit="", licence=""),
-        }
-    )
