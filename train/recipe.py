@@ -12,21 +12,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from models.spec import (
-    AnyFeatureSpec,
-    Architecture,
-    FileDecision,
-    Head,
-    LogMel,
-    ModelCard,
-    Provenance,
-    WindowSpec,
-)
+from models.spec import AnyFeatureSpec, Architecture, FileDecision, Head, LogMel, ModelCard, Provenance, WindowSpec
 
 Places = Literal["random", "consecutive", "first"]
 Optimiser = Literal["sgd", "momentum", "adam"]
 Schedule = Literal["constant", "exponential", "cyclical", "one-cycle"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+LIBROSA_LOG_MEL = LogMel(
+    sample_rate_hz=22_050, n_fft=2048, hop_samples=512, centred=True, n_mels=128, fmax_hz=11_025, unit="dB"
+)
+"""librosa's defaults in decibels of power, but for what librosa cuts off at the bottom."""
+
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from models.spec import FileDecision, LogMel, WindowSpec
-from train.recipe import Optimiser, Paper, Recipe, Schedule
+from train.recipe import LIBROSA_LOG_MEL, Optimiser, Paper, Recipe, Schedule
 
 SLICE_FRAMES = 120
 
@@ -45,17 +45,7 @@ class XuRecipe(Recipe):
     @property
     def inputs(self) -> tuple[LogMel]:
         """Mel bands in decibels."""
-        return (
-            LogMel(
-                sample_rate_hz=22_050,
-                n_fft=2048,
-                hop_samples=512,
-                centred=True,
-                n_mels=128,
-                fmax_hz=11_025,
-                unit="dB",
-            ),
-        )
+        return (LIBROSA_LOG_MEL,)
 
     @property
     def window_spec(self) -> WindowSpec:
@@ -65,7 +55,7 @@ class XuRecipe(Recipe):
     @property
     def window_s(self) -> float:
         """2.79 s a slice."""
-        return self.slices * SLICE_FRAMES * 512 / 22_050
+        return self.slices * SLICE_FRAMES * LIBROSA_LOG_MEL.seconds_per_frame
 
     @property
     def normalisation(self) -> str:

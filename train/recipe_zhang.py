@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from models.spec import FileDecision, LogMel, WindowSpec
-from train.recipe import Optimiser, Paper, Places, Recipe
+from train.recipe import LIBROSA_LOG_MEL, Optimiser, Paper, Places, Recipe
+
+FRAMES = 130
 
 
 class ZhangRecipe(Recipe):
@@ -44,27 +46,17 @@ class ZhangRecipe(Recipe):
     @property
     def inputs(self) -> tuple[LogMel]:
         """Mel bands in decibels."""
-        return (
-            LogMel(
-                sample_rate_hz=22_050,
-                n_fft=2048,
-                hop_samples=512,
-                centred=True,
-                n_mels=128,
-                fmax_hz=11_025,
-                unit="dB",
-            ),
-        )
+        return (LIBROSA_LOG_MEL,)
 
     @property
     def window_spec(self) -> WindowSpec:
         """The first 130 frames of a song in training."""
-        return WindowSpec(frames=130, hop_frames=self.hop_frames, short="tile")
+        return WindowSpec(frames=FRAMES, hop_frames=self.hop_frames, short="tile")
 
     @property
     def window_s(self) -> float:
         """3.0 s."""
-        return 130 * 512 / 22_050
+        return FRAMES * LIBROSA_LOG_MEL.seconds_per_frame
 
     @property
     def normalisation(self) -> str:
