@@ -25,7 +25,6 @@ LIBROSA_LOG_MEL = LogMel(
 """librosa's defaults in decibels of power, but for what librosa cuts off at the bottom."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Paper:
     """Where a recipe comes from, and what its authors reported under which protocol ("" where they did not)."""
