@@ -18,6 +18,7 @@ from train.loop import Execution, fit
 from train.module import TrainingModule
 from train.recipes import make_recipe
 from train.segments import LabelledFrames
+from train.track import Track
 
 SMALL = {"segments_per_file": 2, "batch_size": 6, "epochs": 3, "learning_rate": 0.02}
 
@@ -27,13 +28,15 @@ def frames(card: ModelCard, *, tracks: int, seed: int) -> LabelledFrames:
     random = np.random.default_rng(seed)
     targets = torch.arange(tracks) % len(LABELS)
     length = card.window.frames + 10
-    return LabelledFrames(
-        [
-            tuple(random.normal(0.4 * label, 1.0, (length, spec.bands)).astype(np.float32) for spec in card.inputs)
-            for label in targets.tolist()
-        ],
-        targets,
-    )
+    made = [Track(Path(f"{number}.wav"), LABELS[label], 0) for number, label in enumerate(targets.tolist())]
+    features = {
+        track.path: tuple(
+            random.normal(0.4 * LABELS.index(track.label), 1.0, (length, spec.bands)).astype(np.float32)
+            for spec in card.inputs
+        )
+        for track in made
+    }
+    return LabelledFrames.join(made, features, LABELS)
 
 
 def tiny(name: str = "lidy-timbral", *, seed: int = 0, validation: int = 6, **settings: object) -> TrainingModule:

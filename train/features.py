@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,44 @@ import numpy as np
 import numpy.typing as npt
 
 from models.spec import FeatureSpec, WindowSpec
-from train.dataset import Track
 from train.features_cache import FeatureCache
 from train.progress import say
+from train.track import Track
 
 FloatArray = npt.NDArray[np.float32]
 
 
+class InputFeatures(Mapping[Path, tuple[FloatArray, ...]]):
+    """By file: the features of each input, all of as many frames, (frames, bands). Looked up in each input's own
+    features at every call: those are mapped files, and travel to other processes as places on the disk."""
+
+    def __init__(self, inputs: Sequence[Mapping[Path, FloatArray]], paths: Iterable[Path]) -> None:
+        self._inputs = tuple(inputs)
+        self._paths = dict.fromkeys(paths)
+
+    def __getitem__(self, path: Path) -> tuple[FloatArray, ...]:
+        if path not in self._paths:
+            raise KeyError(path)
+        arrays = [each[path] for each in self._inputs]
+        frames = min(len(values) for values in arrays)
+        return tuple(values[:frames] for values in arrays)
+
+    def __contains__(self, path: object) -> bool:
+        # The inherited one would look the features up.
+        return path in self._paths
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 @dataclass(frozen=True, slots=True)
 class TrackFeatures:
-    """By file: the features of each input, all of as many frames, (frames, bands); and the sentence on each file that
-    could not be used."""
+    """The features of the files that can be used, and the sentence on each other one."""
 
-    features: dict[Path, tuple[FloatArray, ...]]
+    features: InputFeatures
     skipped: dict[Path, str]
 
 
@@ -43,10 +68,5 @@ def read_features(
         say(f"skipped: {reason}")
     if skipped:
         say(f"skipped {len(skipped)} of {len(paths)} files")
-    features = {}
-    for path in sets[0].features:
-        if path not in skipped:
-            arrays = [each.features[path] for each in sets]
-            frames = min(len(values) for values in arrays)
-            features[path] = tuple(values[:frames] for values in arrays)
-    return TrackFeatures(features, skipped)
+    usable = (path for path in sets[0].features if path not in skipped)
+    return TrackFeatures(InputFeatures([each.features for each in sets], usable), skipped)

@@ -210,8 +210,8 @@ class TrainingModule(lightning.LightningModule):
             "seed": self.seed,
             "labels": list(self.card.head.labels),
             "inputs": [spec.model_dump(mode="json") for spec in self.card.inputs],
-            "training tracks": len(self.training_frames.targets),
-            "validation tracks": 0 if self.validation_frames is None else len(self.validation_frames.targets),
+            "training tracks": self.training_frames.describe(),
+            "validation tracks": "none" if self.validation_frames is None else self.validation_frames.describe(),
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

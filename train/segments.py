@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.windowing import tile
-from train.dataset import Track
+from train.track import Track
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -32,10 +33,16 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LabelledFrames:
-    """Features of many tracks, left where they are (in memory-mapped files): ``tracks[i]`` has those of each input, all
-    of as many frames, (frames, bands); ``targets`` (tracks,) their labels."""
+    """Features of many tracks, left where they are (in memory-mapped files) and looked up when windows are cut, so that
+    other processes are sent no more than where they are.
 
-    tracks: Sequence[tuple[FloatArray, ...]]
+    ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` (tracks,)
+    are the labels.
+    """
+
+    features: Mapping[Path, tuple[FloatArray, ...]]
+    paths: tuple[Path, ...]
+    lengths: Tensor
     targets: Tensor
 
     @classmethod
@@ -44,31 +51,36 @@ class LabelledFrames:
     ) -> Self:
         """Of these tracks, in their order."""
         return cls(
-            [features[track.path] for track in tracks],
+            features,
+            tuple(track.path for track in tracks),
+            torch.tensor([len(features[track.path][0]) for track in tracks]),
             torch.tensor([labels.index(track.label) for track in tracks]),
         )
 
-    def lengths(self) -> Tensor:
-        """Frames of each track, (tracks,)."""
-        return torch.tensor([len(inputs[0]) for inputs in self.tracks])
+    def describe(self) -> str:
+        """How many tracks, and a digest that changes with their names, order, labels or lengths."""
+        digest = hashlib.sha256()
+        for path, frames, target in zip(self.paths, self.lengths.tolist(), self.targets.tolist(), strict=True):
+            digest.update(f"{path}\0{frames}\0{target}\n".encode(errors="surrogateescape"))
+        return f"{len(self.paths)} (digest of names, labels, lengths: {digest.hexdigest()[:12]})"
 
     def frames_of(self, at: int) -> Iterator[Tensor]:
         """The frames of input ``at``, (frames, bands), track by track."""
-        for inputs in self.tracks:
-            yield torch.from_numpy(np.array(inputs[at]))
+        for path in self.paths:
+            yield torch.from_numpy(np.array(self.features[path][at]))
 
     def cut(self, tracks: Tensor, offsets: Tensor, frames: int) -> tuple[Tensor, ...]:
         """Windows (n, bands, frames) of each input from ``tracks`` (n,): each made of slices of equal length that begin
         ``offsets`` (n, slices) frames into its track, joined in time. Where a track is too short it is repeated."""
         n, slices = offsets.shape
         length = frames // slices
-        chosen = tracks.tolist()
+        sounds = [self.features[self.paths[track]] for track in tracks.tolist()]
         starts = offsets.tolist()
         windows = []
-        for at, first in enumerate(self.tracks[chosen[0]]):
+        for at, first in enumerate(sounds[0]):
             batch = np.empty((n, slices, length, first.shape[1]), dtype=np.float32)
-            for row, track in enumerate(chosen):
-                values = self.tracks[track][at]
+            for row, sound in enumerate(sounds):
+                values = sound[at]
                 for piece, start in enumerate(starts[row]):
                     cut = values[start : start + length]
                     batch[row, piece] = cut if len(cut) == length else tile(cut, length)
@@ -143,7 +155,7 @@ class RandomSegments(Segments):
     gain: Gain | None = None
 
     def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        lengths = self.data.lengths()
+        lengths = self.data.lengths
         tracks = torch.arange(len(lengths)).repeat_interleave(self.per_file)
         room = (lengths[tracks] - self.frames // self.slices + 1).clamp_min(1)
         places = torch.rand(len(tracks), self.slices, generator=draw, dtype=torch.float64)
@@ -162,7 +174,7 @@ class ConsecutiveSegments(Segments):
     per_file: int = 0
 
     def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:  # noqa: ARG002  # nothing is drawn
-        counts = ((self.data.lengths() - self.frames) // self.step + 1).clamp_min(1)
+        counts = ((self.data.lengths - self.frames) // self.step + 1).clamp_min(1)
         if self.per_file:
             counts = counts.clamp_max(self.per_file)
         tracks = torch.arange(len(counts)).repeat_interleave(counts)

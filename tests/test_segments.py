@@ -1,0 +1,36 @@
+"""Training windows, and what of their features travels to other processes."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from labelled_audio import clip, write_wav
+
+from models.spec import WindowSpec
+from train.features import read_features
+from train.recipes import make_recipe
+from train.segments import LabelledFrames
+from train.track import Track
+
+
+@pytest.mark.parametrize("name", ["zhang-1d", "benito-both"])
+def test_other_processes_are_sent_places_on_the_disk_not_features(tmp_path, name):
+    recipe = make_recipe(name)
+    tracks = [
+        Track(write_wav(tmp_path / f"{number}.wav", clip(label, number)), label, 0)
+        for number, label in enumerate(("low", "high", "noise"))
+    ]
+    window = WindowSpec(frames=50, hop_frames=10)
+    features = read_features(recipe.inputs, window, tracks, cache=tmp_path / "cache", workers=0).features
+    data = LabelledFrames.join(tracks, features, ("high", "low", "noise"))
+    places = torch.tensor([0, 1, 2, 0]), torch.tensor([[0], [3], [7], [11]])
+    ours = data.cut(*places, 50)  # by now the files are mapped here
+    assert sum(each.nbytes for inputs in features.values() for each in inputs) > 200_000
+    sent = pickle.dumps(data)
+    assert len(sent) < 5_000
+    theirs = pickle.loads(sent)
+    for one, other in zip(ours, theirs.cut(*places, 50), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert theirs.describe() == data.describe()
+    assert data.lengths.tolist() == [len(features[track.path][0]) for track in tracks]
