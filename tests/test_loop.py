@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import random
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,6 +199,28 @@ def test_a_checkpoint_of_other_labels_is_refused(tmp_path):
     (head,) = other.card.heads
     other.card = other.card.model_copy(update={"heads": (head.model_copy(update={"labels": ("a", "b", "d")}),)})
     with pytest.raises(ConfigError, match=r"labels \['a', 'b', 'c'\] -> \['a', 'b', 'd'\]"):
+        fit(other, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("change", ["names", "order", "labels", "lengths", "validation"])
+def test_a_checkpoint_of_other_tracks_is_refused(tmp_path, change):
+    fit(tiny(epochs=1), tmp_path)
+    other = tiny()
+    data, backwards = other.training_frames, torch.arange(9).flip(0)
+    if change == "validation":
+        data = other.validation_frames
+        other.validation_frames = replace(data, targets=data.targets.flip(0))
+    else:
+        other.training_frames = {
+            "names": replace(data, paths=(Path("test.wav"), *data.paths[1:])),
+            "order": replace(data, paths=data.paths[::-1], targets=data.targets[backwards]),
+            "labels": replace(data, targets=data.targets[backwards]),
+            "lengths": replace(data, lengths=data.lengths + 1),
+        }[change]
+    side, tracks = ("validation", 6) if change == "validation" else ("training", 9)
+    with pytest.raises(
+        ConfigError, match=rf"another training \({side} tracks '{tracks} \(digest of names.* -> '{tracks}"
+    ):
         fit(other, tmp_path, resume=True)
 
 
