@@ -9,8 +9,9 @@ from tiny_training import tiny
 
 from models.errors import ConfigError, TrainingError
 from train.checkpoints import CHECKPOINT_NAME
-from train.learning_rate import CURVE_NAME, PICTURE_NAME, RateCurve, find_learning_rate
+from train.learning_rate import CURVE_NAME, PICTURE_NAME, RateCurve, _losses, find_learning_rate
 from train.loop import Execution, fit
+from train.module import TrainingModule
 
 CPU = Execution(accelerator="cpu")
 
@@ -67,6 +68,27 @@ def test_a_rate_is_found_kept_and_taken_again(tmp_path, optimiser):
     assert find_learning_rate(tiny(optimiser=optimiser), folder=tmp_path, resume=False, execution=CPU) == rate  # seeded
     (tmp_path / CURVE_NAME).write_text(json.dumps({**curve, "rate": 0.123}))
     assert find_learning_rate(module, folder=tmp_path, resume=True, execution=CPU) == 0.123
+
+
+def test_every_pass_draws_other_segments_and_dropout_as_training_does(monkeypatch):
+    drawn = []
+    step, epoch = TrainingModule.training_step, TrainingModule.on_train_epoch_start
+
+    def start(self):
+        epoch(self)
+        drawn.append([self.current_epoch, torch.get_rng_state(), 0.0])
+
+    def training_step(self, batch, index):
+        drawn[-1][2] += batch.windows[0].double().sum().item()
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingModule, "on_train_epoch_start", start)
+    monkeypatch.setattr(TrainingModule, "training_step", training_step)
+    _losses(tiny(), "cpu")
+    epochs, dropout, sums = zip(*drawn[:8], strict=True)
+    assert epochs == tuple(range(8))
+    assert len({bytes(state) for state in dropout}) == 8
+    assert len(set(sums)) == 8
 
 
 def test_a_found_rate_is_trained_at_and_belongs_to_the_run(tmp_path):
