@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,9 @@ from toy import toy_card
 from models.errors import ConfigError
 from models.spec import FileDecision, WindowSpec
 from models.windowing import filled
-from train.decision import LIVE, cut, decide, describe, places, score, seed_of
+from train.decision import LIVE, cut, decide, describe, judge, places, score, seed_of
+from train.segments import LabelledFrames, RandomSegments
+from train.track import Track
 
 CARD = toy_card(frames=40, hop_frames=5)
 FRAMES = np.arange(107 * 12, dtype=np.float32).reshape(107, 12)
@@ -74,6 +78,40 @@ def test_a_short_file_is_repeated_only_where_the_card_says_so():
     np.testing.assert_array_equal(whole, np.concatenate([short, short, short[:10]]))
     assert len(places(len(filled([short], tiled("wait"))[0]), CARD, LIVE)) == 0
     assert len(filled([FRAMES[:0]], tiled())[0]) == 0
+
+
+@pytest.mark.parametrize("frames", [30, 15])
+def test_a_file_shorter_than_a_window_is_cut_as_in_training(frames):
+    # Two slices of 20: of 30 frames, unrepeated ones; 15 frames are repeated to fill one.
+    sound, seen = FRAMES[:frames], []
+
+    class Recording:
+        card = tiled().model_copy(update={"decision": FileDecision(windows="random", count=400, slices=2)})
+
+        def score(self, windows):
+            seen.append(windows[0])
+            return {"pitch": np.full((len(windows[0]), 3), 1 / 3, dtype=np.float32)}
+
+    judge(Recording(), [sound])
+    path = Path("short.wav")
+    data = LabelledFrames.join([Track(path, "a", 0)], {path: (sound,)}, ["a"])
+    (batch,) = RandomSegments(data, 40, 400, seed=1, per_file=400, slices=2)
+
+    def slices(windows):
+        return {half.tobytes() for each in windows for half in np.ascontiguousarray(each.T).reshape(2, 20, 12)}
+
+    judged, trained = slices(np.concatenate(seen)), slices(batch.windows[0].numpy())
+    assert judged == trained
+    assert len(judged) == (11 if frames == 30 else 1)
+    assert all(np.frombuffer(each, np.float32)[0] <= sound[frames - 20, 0] for each in judged if frames == 30)
+
+
+def test_a_file_too_short_to_decide_on_is_refused():
+    class Scoring:
+        card = tiled("wait")
+
+    with pytest.raises(ConfigError, match="at least 40 frames to decide on, the file has 15"):
+        judge(Scoring(), [FRAMES[:15]])
 
 
 def test_inputs_of_unequal_length_are_cut_to_the_shorter():

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from models.errors import ConfigError
 from models.scorer import Scorer, WindowBatch, windows_at_once
 from models.spec import FileDecision, ModelCard
+from models.windowing import tile
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -90,6 +91,25 @@ def decide(probabilities: FloatArray, decision: FileDecision) -> Answer:
     votes = np.bincount(probabilities.argmax(axis=1), minlength=len(mean))
     tied = np.where(votes == votes.max(), mean, -1.0)
     return Answer(int(tied.argmax()), (votes / len(probabilities)).astype(np.float32))
+
+
+def judge(scorer: Scorer, features: Sequence[FloatArray], *, seed: int = 0) -> Answer:
+    """What a file, features (frames, bands) of each input, is by the decision of the scorer's card.
+
+    As in training, a file is repeated only if it is shorter than one slice of a window, and the card repeats at all.
+
+    Raises:
+        ConfigError: the decision does not fit the window, or the file is shorter than a slice and must not be repeated.
+    """
+    card, decision = scorer.card, scorer.card.decision
+    frames, size = min(len(each) for each in features), card.window.frames // decision.slices
+    sound = tuple(each[:frames] for each in features)
+    if frames < size and card.window.short == "tile":
+        sound = tuple(tile(each, size) for each in sound)
+    starts = places(len(sound[0]), card, decision, seed=seed)
+    if not len(starts):
+        raise ConfigError(f"expected at least {size} frames to decide on, the file has {frames}")
+    return decide(score(scorer, sound, starts), decision)
 
 
 def seed_of(name: str, seed: int) -> int:

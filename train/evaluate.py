@@ -17,7 +17,7 @@ from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
 from train.calibration import ScoredTracks, smooth, temper
 from train.dataset import Track
-from train.decision import LIVE, Answer, cut, decide, places, score, seed_of
+from train.decision import LIVE, Answer, cut, decide, judge, places, score, seed_of
 from train.progress import say, track_progress
 from train.record import FileAnswer, FileResult, Record, Training, Trust
 from train.reliability import Reliability
@@ -70,8 +70,7 @@ def evaluate(
         published = live
         if card.decision != LIVE:
             seed = seed_of(names[track], card.provenance.seed)
-            starts = places(len(sound[0]), card, card.decision, seed=seed)
-            published = decide(score(scorer, sound, starts), card.decision)
+            published = judge(scorer, sound, seed=seed)
         trust += _trust(windows, target, card)
         files.append(
             FileResult(
@@ -163,12 +162,13 @@ def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: fl
     if not used:
         raise DatasetError("expected tracks to evaluate on, got none")
     for track in track_progress(used, total=len(used), title="scoring"):
-        sound = filled(features[track.path], card)
+        sound = tuple(features[track.path])
         if level_db:
             sound = tuple(at_level(each, level_db, spec) for each, spec in zip(sound, card.inputs, strict=True))
-        starts = places(len(sound[0]), card, LIVE)
+        repeated = filled(sound, card)
+        starts = places(len(repeated[0]), card, LIVE)
         if len(starts):
-            yield _Heard(track, sound, score(scorer, sound, starts))
+            yield _Heard(track, sound, score(scorer, repeated, starts))
         else:
             say(f"skipped: {track.path}: shorter than one window of {card.window_seconds:.2f} s")
 
