@@ -176,6 +176,20 @@ def test_folders_train_too_and_bad_files_are_named(cache, tmp_path, capsys):
     assert load_scorer(tmp_path / "run/model.onnx").card.head.temperature == 1.0
 
 
+def test_the_report_counts_the_bad_files_of_the_fold_that_is_tested(cache, tmp_path):
+    table = write_table(tmp_path / "music")
+    bad = {"learned.wav": 0, "tested.wav": 4, "tested too.wav": 4}
+    with table.open("a") as file:
+        for name, fold in bad.items():
+            (table.parent / name).write_text("not audio")
+            file.write(f"{name},low,nobody {name},{fold}\n")
+    train(table, cache, tmp_path / "run", epochs=1)
+    (record,) = read_records(tmp_path / "run")
+    assert record.skipped == 2
+    assert len(record.files) == len(LABELS)
+    assert "2 files that do not decode or are too short" in (tmp_path / "run/run.md").read_text()
+
+
 def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     train(music, cache, tmp_path / "run", "--all-folds", epochs=1)
     records = read_records(tmp_path / "run")

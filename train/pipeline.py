@@ -39,12 +39,13 @@ _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One plan, its folder, and the features of its tracks (those that can be used)."""
+    """One plan, its folder, and the features of its tracks (those that can be used; the others are ``unusable``)."""
 
     plan: Plan
     folder: Path
     tracks: list[Track]
     features: TrackFeatures
+    unusable: tuple[Track, ...] = ()
     execution: Execution = field(default_factory=Execution)
 
     def network(
@@ -92,10 +93,12 @@ class Run:
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
-    def evaluate(self, model: Path, tracks: Sequence[Track], fitted: Fitted) -> Record:
-        """Score tracks with the model file of a network, and keep the record for reports and ``compare``."""
+    def evaluate(self, model: Path, fold: int, fitted: Fitted) -> Record:
+        """Score a fold with the model file of a network, and keep the record for reports and ``compare``."""
         training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
         scorer = load_scorer(model, ScorerKind.ONNX)
+        # Those that cannot be used are not scored, but the record counts them.
+        tracks = [track for track in (*self.tracks, *self.unusable) if track.fold == fold]
         record = evaluate(scorer, tracks, self.features.features, model=model, training=training)
         record.write(self.folder / RECORDS_NAME / f"{record.name}.json")
         return record
@@ -118,13 +121,14 @@ def open_run(
     plan.require_same(folder, resume=resume)
     features = read_features(recipe.inputs, recipe.window_spec, tracks, cache=cache, workers=workers)
     usable = [track for track in tracks if track.path in features.features]
+    unusable = tuple(track for track in tracks if track.path not in features.features)
     lost = sorted(set(labels_of(tracks)) - set(labels_of(usable)))
     if lost:
         raise DatasetError(f"no file of {', '.join(lost)} can be used: replace them, or leave the class out")
     _check_splits(plan, usable)
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
-    return Run(plan, folder, usable, features, execution or Execution())
+    return Run(plan, folder, usable, features, unusable, execution or Execution())
 
 
 def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
@@ -153,7 +157,7 @@ def make_model(run: Run, model: Path, *, resume: bool) -> Record:
     learned = [*split.training, *split.calibration]
     fitted = run.network("final", learned, [], protocol=protocol, resume=resume, like=first)
     run.export(fitted.checkpoint, model, head=head)
-    measured = run.evaluate(model, split.test, fitted)
+    measured = run.evaluate(model, plan.test_fold, fitted)
     put_card(model, measured.card.model_copy(update={"metrics": metrics(measured)}))
     return measured
 
@@ -183,7 +187,7 @@ def measure_fold(
     )
     model = run.folder / stage / "model.onnx"
     run.export(fitted.checkpoint, model)
-    return run.evaluate(model, split.test, fitted), fitted
+    return run.evaluate(model, test_fold, fitted), fitted
 
 
 def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:

@@ -95,7 +95,7 @@ class Record(_Part):
 
     ``fold`` is the fold tested on, None if the files are not of one fold; protocol, epochs and seed stand in the card.
     ``parameters`` are the trainable ones, ``file_bytes`` is the size of the model file, None where unknown. Files that
-    are too short for a window were ``skipped``. ``level_db`` is by how much the audio was made louder.
+    do not decode or are too short for a window were ``skipped``. ``level_db`` is by how much the audio was made louder.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
