@@ -66,6 +66,15 @@ def test_gtzan_is_found_however_it_was_unpacked(tmp_path, genres, suffix):
     assert sum(track.path.is_file() for track in tracks) == 31
 
 
+def test_one_of_two_files_of_a_name_is_not_taken_for_the_missing_one(tmp_path):
+    gtzan(tmp_path, genres="genres")
+    (rock, *_) = sorted(tmp_path.rglob("rock.*.wav"))
+    write_wav(tmp_path / "other" / rock.name, clip("high", 0))
+    tracks = read("gtzan", tmp_path)
+    assert sum(track.path.is_file() for track in tracks) == 30
+    assert not next(track.path for track in tracks if track.path.stem == rock.stem).is_file()
+
+
 def test_a_class_without_audio_is_named(tmp_path):
     for path in gtzan(tmp_path).rglob("rock.*.wav"):
         path.unlink()
@@ -179,6 +188,18 @@ def test_fma_is_read_by_its_own_table(tmp_path):
     assert tracks[0].group == tracks[1].group != tracks[2].group
     assert describe_folds(tracks) == "published split"
     assert {track.fold for track in read_public("fma-small", data_home=tmp_path, published_split=False)} == {-1}
+
+
+def test_a_long_biography_is_read_and_the_limit_of_other_tables_stays(tmp_path):
+    table = fma(tmp_path) / "fma_metadata/tracks.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("Wörds", "Wörds " * 50_000), encoding="utf-8")
+    before = csv.field_size_limit()
+    assert len(read_public("fma-small", data_home=tmp_path)) == 3
+    assert csv.field_size_limit() == before
+    table.write_text("damaged", encoding="utf-8")
+    with pytest.raises(DatasetError):
+        read_public("fma-small", data_home=tmp_path)
+    assert csv.field_size_limit() == before
 
 
 def test_a_larger_fma_holds_the_smaller(tmp_path):

@@ -34,7 +34,8 @@ def read_fma(home: Path, *, size: str, published_split: bool) -> list[Track]:
         raise DatasetError(f"fma-{size}: expected fma_metadata/tracks.csv and fma_{size}/ in {home}")
     sizes = FMA_SIZES[: FMA_SIZES.index(size) + 1]
     tracks = []
-    csv.field_size_limit(_LONGEST_FIELD)
+    # The limit is the whole process's.
+    limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         with table.open(newline="", encoding="utf-8") as file:
             rows = csv.reader(file)
@@ -61,6 +62,8 @@ def read_fma(home: Path, *, size: str, published_split: bool) -> list[Track]:
         raise DatasetError(
             f"{table}: expected the table of FMA with two lines of column names ({columns}), cannot read it: {error!r}"
         ) from error
+    finally:
+        csv.field_size_limit(limit)
     if not any(track.path.is_file() for track in tracks):
         raise DatasetError(f"fma-{size}: expected audio such as {audio}/000/000002.mp3, none of {len(tracks)} is there")
     return tracks

@@ -108,7 +108,7 @@ def _dataset(known: str, home: Path) -> Any:
 
 def _read_mirdata(known: str, home: Path, *, label_attribute: str) -> list[Track]:
     dataset = _dataset(known, home)
-    by_stem: dict[str, Path] | None = None
+    by_stem: dict[str, list[Path]] | None = None
     tracks = []
     try:
         loaded = dataset.load_tracks()
@@ -131,14 +131,23 @@ def _read_mirdata(known: str, home: Path, *, label_attribute: str) -> list[Track
             continue
         path = Path(track.audio_path)
         if not path.is_file():
-            # Copies of a data set are unpacked in many ways: any file of that name below the folder will do.
+            # Copies of a data set are unpacked in many ways: the one file of that name below the folder will do.
             if by_stem is None:
-                by_stem = {file.stem: file for file in home.rglob("[!.]*") if _AUDIO.search(file.name)}
-            path = by_stem.get(path.stem, path)
+                by_stem = _by_stem(home)
+            found = by_stem.get(path.stem, [])
+            path = found[0] if len(found) == 1 else path
         fold = SIDE_FOLDS[_SIDES[side]] if side in _SIDES else NO_FOLD
         chosen = "" if fold == NO_FOLD else "published split"
         tracks.append(Track(path, label, fold, group=f"{known} {group}" if group else "", source=known, chosen=chosen))
     return tracks
+
+
+def _by_stem(home: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for file in home.rglob("[!.]*"):
+        if _AUDIO.search(file.name):
+            files.setdefault(file.stem, []).append(file)
+    return files
 
 
 def _first_of(track: object, names: tuple[str, ...]) -> str:
