@@ -155,7 +155,7 @@ def test_bad_and_short_files_are_skipped_with_the_reason(cache, song, tmp_path):
     loaded = load(cache, song, text, short, gone)
     assert list(loaded.features) == [song]
     assert "text.wav" in loaded.skipped[text]
-    assert "shorter than one window of 2.82 s" in loaded.skipped[short]
+    assert "shorter than 2.82 s, the least that is used" in loaded.skipped[short]
     assert "no such file" in loaded.skipped[gone]
     assert list(load(cache, song, short, min_frames=1).features) == [song, short]
 

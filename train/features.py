@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,12 @@ class InputFeatures(Mapping[Path, tuple[FloatArray, ...]]):
         return len(self._paths)
 
 
+LEAST_S = 1.0
+"""What is shorter is not learned from, even where short files are repeated: a click would fill every window."""
+
+_NAMED_AT_MOST = 20
+
+
 @dataclass(frozen=True, slots=True)
 class TrackFeatures:
     """The features of the files that can be used, and the sentence on each other one."""
@@ -54,18 +61,23 @@ class TrackFeatures:
 def read_features(
     inputs: Sequence[FeatureSpec], window: WindowSpec, tracks: Iterable[Track], *, cache: Path, workers: int
 ) -> TrackFeatures:
-    """Features of all tracks that can be used; every other one is named.
+    """Features of all tracks that can be used: those of one window or, where short ones are repeated, of ``LEAST_S``.
+
+    The others are named, the first few of them if they are many.
 
     Raises:
         DatasetError: not one can be used.
     """
     paths = [track.path for track in tracks]
-    # What is shorter than a window is repeated, or of no use.
-    least = 1 if window.short == "tile" else window.frames
+    least = window.frames
+    if window.short == "tile":
+        least = min(least, inputs[0].frames_in(round(LEAST_S * inputs[0].sample_rate_hz)))
     sets = [FeatureCache(cache, spec).load_all(paths, min_frames=least, workers=workers) for spec in inputs]
     skipped = {path: reason for each in sets for path, reason in each.skipped.items()}
-    for reason in skipped.values():
+    for reason in islice(skipped.values(), _NAMED_AT_MOST):
         say(f"skipped: {reason}")
+    if len(skipped) > _NAMED_AT_MOST:
+        say(f"skipped: ... and {len(skipped) - _NAMED_AT_MOST} more")
     if skipped:
         say(f"skipped {len(skipped)} of {len(paths)} files")
     usable = (path for path in sets[0].features if path not in skipped)

@@ -90,7 +90,7 @@ class FeatureCache:
         arrays, skipped = self._arrays.load_all(paths, workers=workers, title="features")
         seconds = self.spec.samples_for(min_frames) / self.spec.sample_rate_hz
         short = {path for path in arrays if arrays.rows(path) < min_frames}
-        skipped |= {path: f"{path}: shorter than one window of {seconds:.2f} s" for path in sorted(short)}
+        skipped |= {path: f"{path}: shorter than {seconds:.2f} s, the least that is used" for path in sorted(short)}
         arrays = arrays.without(short)
         if not arrays:
             raise DatasetError(
