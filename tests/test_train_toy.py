@@ -190,6 +190,29 @@ def test_the_report_counts_the_bad_files_of_the_fold_that_is_tested(cache, tmp_p
     assert "2 files that do not decode or are too short" in (tmp_path / "run/run.md").read_text()
 
 
+def test_evaluate_tests_what_training_has_left_in_the_fold(cache, tmp_path, capsys):
+    table = write_table(tmp_path / "music")
+    (table.parent / "copy.wav").write_bytes((table.parent / "low/0.wav").read_bytes())
+    with table.open("a") as file:
+        file.write("copy.wav,low,nobody,4\n")
+    train(table, cache, tmp_path / "run", "--leaks", "drop", epochs=1)
+    model = tmp_path / "run/model.onnx"
+    again = ("evaluate", model, "--table", table, "--cache", cache)
+    with pytest.raises(DatasetError, match=r"--leaks drop .* the one that `train` was given"):
+        run(*again, "--fold", 4)
+
+    def files_of(*arguments):
+        capsys.readouterr()
+        run(*again, *arguments)
+        return float(capsys.readouterr().out.split("files", 1)[1].split()[0])
+
+    assert files_of("--fold", 4, "--leaks", "drop") == load_scorer(model).card.metrics["files"] == len(LABELS)
+    assert files_of("--fold", 4, "--leaks", "allow") == len(LABELS) + 1
+    # All folds at once: that a recording stands in two of them means nothing.
+    assert files_of() == len(LABELS) * FOLDS + 1
+    assert files_of("--leaks", "drop") == len(LABELS) * FOLDS
+
+
 def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     train(music, cache, tmp_path / "run", "--all-folds", epochs=1)
     records = read_records(tmp_path / "run")

@@ -52,14 +52,14 @@ def without_leaks(tracks: Sequence[Track], *, cache: Path, workers: int, leaks: 
     if shared:
         raise DatasetError(
             f"{len(shared)} groups (artists) stand in more than one fold, so a test would be too kind: {some(shared)}. "
-            "Let folds be made (a table without the column fold), or give --leaks allow"
+            "Let folds be made (a table without the column fold), or give --leaks allow, to `evaluate` as to `train`"
         )
     found = find_copies(kept, cache=cache, workers=workers)
     if found and leaks is Leaks.REFUSE:
         raise DatasetError(
             f"{len(found)} pairs of the same recording stand in different folds, so a test would be too kind: "
             f"{some(found)}. Put each pair in one fold, or give --leaks drop to leave one of each out, "
-            "or --leaks allow"
+            "or --leaks allow; to `evaluate`, the one that `train` was given"
         )
     while found:
         dropped: set[int] = set()

@@ -11,6 +11,7 @@ import typer
 from models.errors import ConfigError
 from models.scorer_kind import ScorerKind
 from train.commands import need_training_packages
+from train.leaks import Leaks
 from train.options import (
     CacheOption,
     DataHomeOption,
@@ -56,6 +57,14 @@ def evaluate(
         int | None,
         typer.Option("--fold", help="Only this fold. Files that the model learned from flatter it.  [default: all]"),
     ] = None,
+    leaks: Annotated[
+        Leaks | None,
+        typer.Option(
+            "--leaks",
+            help="As `train` was given, so that the same files are tested: those of a recording in two folds, which is "
+            "refused, dropped or allowed.  [default: refuse with --fold, else allow]",
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="DIR", help="Write a report (HTML, Markdown) and a record for `compare`."),
@@ -88,6 +97,7 @@ def evaluate(
     from train.evaluate import evaluate as evaluate_model
     from train.evaluate import require_known_labels
     from train.features import read_features
+    from train.leakage import without_leaks
     from train.record import training_in
     from train.report import file_name, write_report
 
@@ -105,11 +115,14 @@ def evaluate(
         folds=folds,
         shares=shares,
     )
-    if fold is not None:
-        tracks = _of_fold(tracks, fold)
     card = loaded.card
-    require_known_labels(tracks, card)  # before hours of features
-    features = read_features(card.inputs, card.window, tracks, cache=cache or default_cache(), workers=workers)
+    require_known_labels(_of_fold(tracks, fold), card)  # before hours of features
+    # Of all folds: a copy that training left out of this one has its other half in another. Without a fold to test,
+    # folds mean nothing.
+    leaks = leaks or (Leaks.ALLOW if fold is None else Leaks.REFUSE)
+    cache = cache or default_cache()
+    tracks = _of_fold(without_leaks(tracks, cache=cache, workers=workers, leaks=leaks), fold)
+    features = read_features(card.inputs, card.window, tracks, cache=cache, workers=workers)
     training = training_in(model.parent)
     record = evaluate_model(loaded, tracks, features.features, level_db=level_db, model=model, training=training)
     _print_metrics(record)
@@ -169,9 +182,12 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
         print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")
 
 
-def _of_fold(tracks: Sequence[Track], fold: int) -> list[Track]:
+def _of_fold(tracks: Sequence[Track], fold: int | None) -> list[Track]:
+    """Those of one fold; all if None."""
     from models.errors import DatasetError
 
+    if fold is None:
+        return list(tracks)
     folds = sorted({track.fold for track in tracks})
     if fold not in folds:
         raise DatasetError(f"expected a fold among {folds}, got {fold}")
