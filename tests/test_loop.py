@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import random
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from models.errors import ConfigError, TrainingError
 from train.checkpoints import BEST_NAME, CHECKPOINT_NAME
 from train.curves import CURVES_NAME, Curves
 from train.export import load_checkpoint
-from train.loop import FITTED_NAME, Execution, Fitted
+from train.loop import FITTED_NAME, Execution
 from train.loop import fit as fit_anywhere
 
 CPU = Execution(accelerator="cpu")
@@ -100,7 +100,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stop_in, schedule, 
     stop_in[0] = 3
     with pytest.raises(stop_in[1]):
         fit(make(), tmp_path / "parts")
-    assert Fitted.read(tmp_path / "parts") is None
+    assert not (tmp_path / "parts" / FITTED_NAME).exists()
     stop_in[0] = None
     parts = fit(make(), tmp_path / "parts", resume=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
@@ -145,7 +145,8 @@ def test_early_stopping_gives_the_best_epoch(tmp_path, stop_in):
     assert fitted.best_epoch == int(np.argmin(losses)) + 1
     _, card = load_checkpoint(fitted.checkpoint)
     assert card.provenance.epochs == fitted.best_epoch
-    assert Fitted.read(tmp_path / "whole") == fitted
+    kept = json.loads((tmp_path / "whole" / FITTED_NAME).read_text())
+    assert kept == {**asdict(fitted), "checkpoint": BEST_NAME}
     # Over is over: nothing is trained, and the same is said.
     before = (tmp_path / "whole" / CHECKPOINT_NAME).stat().st_mtime_ns
     assert fit(make(), tmp_path / "whole", resume=True) == fitted

@@ -8,7 +8,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import lightning
 import torch
@@ -49,9 +49,6 @@ class Execution:
 
     accelerator: str = "auto"
     devices: int = 1
-    strategy: Literal["auto", "ddp_spawn", "ddp_fork"] = "auto"
-    """``auto``: ``ddp_spawn`` for several devices. Those of Lightning's strategies that start the command anew in each
-    process would prepare the data, and write the model, once for each of them."""
     compiled: bool = False
 
     def __post_init__(self) -> None:
@@ -61,7 +58,9 @@ class Execution:
     @property
     def lightning_strategy(self) -> str:
         """What Lightning is asked for."""
-        return "ddp_spawn" if self.strategy == "auto" and self.devices > 1 else self.strategy
+        # Those of its strategies that start the command anew in each process would prepare the data, and write the
+        # model, once for each of them.
+        return "ddp_spawn" if self.devices > 1 else "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +75,8 @@ class Fitted:
     minutes: float
     stopped: Stopped
 
-    @classmethod
-    def read(cls, folder: Path) -> Self | None:
-        """Of the run in ``folder``; None while it has not ended."""
-        path = folder / FITTED_NAME
-        if not path.exists():
-            return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**values, "checkpoint": folder / values["checkpoint"]})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"{path} is damaged ({error!r}): resume the training, it is made anew") from error
-
     def write(self, folder: Path) -> None:
-        """Keep it."""
+        """Keep it, for people and programs: the checkpoint by its name."""
         with replacing(folder / FITTED_NAME) as temporary:
             values = {**asdict(self), "checkpoint": self.checkpoint.name}
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
