@@ -2,9 +2,9 @@ import pytest
 from labelled_audio import FOLDS, LABELS, write_folders, write_table, write_wav
 
 from models.errors import ConfigError, DatasetError
-from train.dataset import Track, describe_counts, describe_folds, labels_of, read_tracks
+from train.dataset import read_tracks
 from train.tables import read_folders, read_table
-from train.track import NO_FOLD, parse_joins
+from train.track import NO_FOLD, Track, describe_counts, describe_folds, labels_of, parse_joins
 
 
 def read(**given):

@@ -6,12 +6,12 @@ from toy import SPEC, toy_card
 from models.errors import ConfigError, DatasetError
 from models.frontend import features
 from models.spec import FileDecision, LogMel, Magnitude, Mfcc, ModelCard, Raw, WindowSpec
-from train.dataset import Track
 from train.decision import LIVE
 from train.evaluate import at_level, evaluate, score_windows, trainable_parameters, windows_of
 from train.findings import find
 from train.record import Record
 from train.statistics import confusion, metrics
+from train.track import Track
 
 CARD = random_network()[1].model_copy(update={"decision": LIVE})
 

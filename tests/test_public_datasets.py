@@ -11,11 +11,12 @@ from labelled_audio import clip, write_wav
 
 from models.errors import ConfigError, DatasetError
 from train import public_datasets
-from train.dataset import describe_folds, labels_of, read_tracks
+from train.dataset import read_tracks
 from train.features_cache import FeatureCache
 from train.public_datasets import BALLROOM_DANCES, download, read_public
 from train.recipes import make_recipe
 from train.split import SIDE_FOLDS
+from train.track import describe_folds, labels_of
 
 GENRES = ("blues", "classical", "country", "disco", "hip-hop", "jazz", "metal", "pop", "reggae", "rock")
 

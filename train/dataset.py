@@ -8,11 +8,9 @@ from pathlib import Path
 
 from models.errors import DatasetError
 from train.public_datasets import read_public
-from train.split import Split, assign_folds, parse_shares, split_by_fold
+from train.split import assign_folds, parse_shares
 from train.tables import read_folders, read_table
-from train.track import Track, describe_counts, describe_folds, join_labels, labels_of, parse_joins, some
-
-__all__ = ["Split", "Track", "describe_counts", "describe_folds", "labels_of", "read_tracks", "split_by_fold"]
+from train.track import Track, join_labels, parse_joins, some
 
 FOLDS = 5
 """Folds made where none are given."""

@@ -16,11 +16,11 @@ from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
 from train.calibration import ScoredTracks, smooth, temper
-from train.dataset import Track
 from train.decision import LIVE, Answer, cut, decide, judge, places, score, seed_of
 from train.progress import say, track_progress
 from train.record import FileAnswer, FileResult, Record, Training, Trust
 from train.reliability import Reliability
+from train.track import Track
 
 FloatArray = npt.NDArray[np.float32]
 Sounds = Mapping[Path, Sequence[FloatArray]]

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from train.compare import Comparison
-    from train.dataset import Track
     from train.recipe import Paper
     from train.record import Record
+    from train.track import Track
 
 
 def evaluate(

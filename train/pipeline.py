@@ -18,7 +18,6 @@ from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
 from train.calibration import calibrate
-from train.dataset import Split, Track, describe_counts, describe_folds, labels_of, split_by_fold
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card
 from train.features import TrackFeatures, read_features
@@ -32,7 +31,9 @@ from train.plan import Plan
 from train.progress import say
 from train.record import RECORDS_NAME, Record, training_in
 from train.segments import LabelledFrames
+from train.split import Split, split_by_fold
 from train.statistics import metrics
+from train.track import Track, describe_counts, describe_folds, labels_of
 
 _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import ConfigError
 from models.spec import Head, ModelCard, Provenance
 from train.atomic_write import replacing
-from train.dataset import FOLDS, Track, labels_of, read_tracks
+from train.dataset import FOLDS, read_tracks
 from train.leaks import Leaks
 from train.recipe import Recipe
 from train.recipes import make_recipe
+from train.track import Track, labels_of
 
 PLAN_NAME = "plan.json"
 
