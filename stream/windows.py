@@ -15,7 +15,8 @@ ACTIVE_SHARE = 0.5
 """Where less than this share of the frames is active it is silent: a label would be about what is no longer there."""
 
 GATE_S = 2.8
-"""What is newest decides whether there is silence, so much of it: a long window would go on about music long over."""
+"""What is newest decides whether there is silence, so much of it: a long window would go on about music long over.
+One that waits to be whole, and is at most twice as long, is itself what decides."""
 
 FIRST_LOOK_S = 2.8
 """Where a network was trained on short audio, repeated, it need not wait for a long window: so much of it is enough."""
@@ -46,11 +47,19 @@ def _frames_enough(card: ModelCard) -> int:
     return min(size, card.clock.frames_nearest(FIRST_LOOK_S)) if card.window.short == "tile" else size
 
 
+def _gate_frames(card: ModelCard) -> int:
+    """The newest frames that decide whether there is silence."""
+    # A window a little longer than the gate, most of it silent but not of the gate, would have no label for a moment.
+    if card.window.short == "wait" and card.window_seconds <= 2 * GATE_S:
+        return card.window.frames
+    return min(card.window.frames, card.clock.frames_nearest(GATE_S))
+
+
 class Windows:
     """Cuts the frames of one channel into windows, one every ``hop_frames``, each wholly inside unbroken audio.
 
     A window is the longest end of the newest audio that is not mostly silent: after a long rest a long window fills
-    anew, as after a gap. Windows no longer than ``GATE_S`` are either silent or whole.
+    anew, as after a gap. Windows of up to ``2 * GATE_S`` that are never filled by repeating are either silent or whole.
     """
 
     def __init__(self, card: ModelCard, *, hop_frames: int) -> None:
@@ -59,7 +68,7 @@ class Windows:
         self._hop = hop_frames
         self._size = card.window.frames
         self._enough = _frames_enough(card)
-        self._gate = min(self._size, card.clock.frames_nearest(GATE_S))
+        self._gate = _gate_frames(card)
         self.reset(0)
 
     def reset(self, start: int) -> None:

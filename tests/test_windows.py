@@ -112,6 +112,18 @@ def test_a_look_sees_the_longest_end_that_is_mostly_sound(active, piece, short):
             np.testing.assert_array_equal(window[0], due - heard + np.arange(size) % heard)
 
 
+@given(st.lists(st.integers(1, 150), min_size=2, max_size=8), st.sampled_from([-1, 0, 1, 2, 70]))
+def test_a_window_that_waits_and_is_about_as_long_as_the_gate_is_silent_or_whole(stretches, longer):
+    size = round(GATE_S / SPEC.seconds_per_frame) + longer
+    windows = Windows(toy_card(frames=size, hop_frames=1), hop_frames=1)
+    # Sound and silence in turns.
+    active = np.concatenate([np.full(size, True), *(np.full(n, turn % 2) for turn, n in enumerate(stretches))])
+    looks = windows.feed([numbered(len(active))], active.astype(np.bool_))
+    for due, look in enumerate(looks[size - 1 :], size):
+        assert look.silent == (active[due - size : due].mean() < 0.5)
+        assert (look.features is None) == look.silent
+
+
 def test_two_inputs_are_cut_at_the_same_frames():
     spec = SPEC.model_copy(update={"n_mels": 5})
     card = toy_card(SPEC, spec, frames=8)
