@@ -57,7 +57,8 @@ def train(
         int | None,
         typer.Option(
             "--calibration-fold",
-            help="A fold to fit confidence on, by a first network trained without it.  [default: no calibration]",
+            help="A fold to fit confidence on, by a first network trained without it; not with --all-folds.  "
+            "[default: no calibration]",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="[default: the recipe's]")] = None,
@@ -76,13 +77,16 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     export_to: Annotated[
-        Path | None, typer.Option("--export", metavar="MODEL", help="The model file.  [default: DIR/model.onnx]")
+        Path | None,
+        typer.Option(
+            "--export", metavar="MODEL", help="The model file; not with --all-folds.  [default: DIR/model.onnx]"
+        ),
     ] = None,
     all_folds: Annotated[
         bool,
         typer.Option("--all-folds", help="Cross-validate: test on every fold in turn, and report on all of them."),
     ] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="With --all-folds: from --seed on, so many.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Only with --all-folds: from --seed on, so many.")] = 1,
     accelerator: Annotated[
         str, typer.Option("--accelerator", help="What to train on: auto, cpu or gpu.", rich_help_panel=SPEED)
     ] = "auto",
@@ -122,6 +126,12 @@ def train(
     from train.report import write_report
     from train.statistics import metrics
 
+    if all_folds and calibration_fold is not None:
+        raise ConfigError("--all-folds calibrates nothing, for every fold is tested on: leave out --calibration-fold")
+    if all_folds and export_to is not None:
+        raise ConfigError("--all-folds makes a model of each fold, in --output, and none to ship: leave out --export")
+    if seeds > 1 and not all_folds:
+        raise ConfigError(f"--seeds {seeds} goes with --all-folds: add it, or give --seed alone to train one model")
     given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
     if epochs is not None:
         given["epochs"] = epochs
