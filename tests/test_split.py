@@ -106,9 +106,21 @@ def test_small_classes_are_named():
         assign_folds(loose({"a": 10, "b": 10}, groups={"a": 10, "b": 3}), folds=5, seed=0)
 
 
+def test_small_classes_are_told_of_shares_that_need_fewer():
+    tracks = loose({"a": 30, "b": 12})
+    told = r"at least 20 tracks of every class.*b has 12: .* or choose shares of fewer equal parts \(80/20: 5, 80"
+    with pytest.raises(DatasetError, match=told) as caught:
+        assign_folds(tracks, folds=5, shares=parse_shares("75/15/10"), seed=0)
+    assert "--folds" not in str(caught.value)
+    sides = [assign_folds(tracks, folds=5, shares=parse_shares(shares), seed=0) for shares in ("80/20", "80/10/10")]
+    assert [len({(track.label, track.fold) for track in each}) for each in sides] == [4, 6]
+
+
 def test_groups_that_cannot_be_spread_are_an_error():
     # Each class has two artists, and each two artists share a class: no way to put the three into two folds.
     made = {"a": "xy", "b": "xz", "c": "yz"}
     tracks = [Track(Path(f"{label}{name}"), label, NO_FOLD, group=name) for label in made for name in made[label]]
-    with pytest.raises(DatasetError, match=r"cannot spread the classes over 2 parts.*fold \d without [abc]"):
+    with pytest.raises(
+        DatasetError, match=r"cannot spread the classes over 2 parts.*fold \d without [abc]; choose fewer --folds"
+    ):
         assign_folds(tracks, folds=2, seed=0)

@@ -85,8 +85,10 @@ def assign_folds(tracks: Sequence[Track], *, folds: int, shares: Sequence[int] =
         return list(tracks)
     parts = 100 // math.gcd(100, *shares) if shares else folds
     chosen = [tracks[number] for number in loose]
-    _refuse_small_classes(chosen, parts)
-    drawn = _draw(chosen, parts, seed)
+    # Shares are whole numbers of equal parts, and every class has to be in each of them.
+    fewer = "choose shares of fewer equal parts (80/20: 5, 80/10/10: 10)" if shares else "choose fewer --folds"
+    _refuse_small_classes(chosen, parts, fewer)
+    drawn = _draw(chosen, parts, seed, fewer)
     if shares:
         drawn = _merged(drawn, [share * parts // 100 for share in shares])
     words = _words(chosen, folds=folds, shares=shares, seed=seed)
@@ -96,7 +98,7 @@ def assign_folds(tracks: Sequence[Track], *, folds: int, shares: Sequence[int] =
     return result
 
 
-def _refuse_small_classes(tracks: Sequence[Track], parts: int) -> None:
+def _refuse_small_classes(tracks: Sequence[Track], parts: int, fewer: str) -> None:
     groups: dict[str, set[str]] = defaultdict(set)
     for track in tracks:
         groups[track.label].add(_group(track))
@@ -105,11 +107,11 @@ def _refuse_small_classes(tracks: Sequence[Track], parts: int) -> None:
         what = "tracks of different groups (artists)" if any(track.group for track in tracks) else "tracks"
         raise DatasetError(
             f"expected at least {parts} {what} of every class, one for each part of the split, but {', '.join(small)}: "
-            f"add some, leave the class out, or choose fewer --folds"
+            f"add some, leave the class out, or {fewer}"
         )
 
 
-def _draw(tracks: Sequence[Track], parts: int, seed: int) -> list[int]:
+def _draw(tracks: Sequence[Track], parts: int, seed: int, fewer: str) -> list[int]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     labels = np.array([track.label for track in tracks])
@@ -132,7 +134,7 @@ def _draw(tracks: Sequence[Track], parts: int, seed: int) -> list[int]:
             return [int(fold) for fold in folds]
     raise DatasetError(
         f"cannot spread the classes over {parts} parts and keep each group (artist) in one: {lacking[0]}; "
-        "choose fewer --folds, or leave the class out"
+        f"{fewer}, or leave the class out"
     )
 
 
