@@ -15,10 +15,11 @@ from tiny_training import same, tiny, train_until_killed, train_without_room, we
 
 from models.errors import ConfigError, TrainingError
 from train.checkpoints import BEST_NAME, CHECKPOINT_NAME
-from train.curves import CURVES_NAME, Curves
+from train.curves import Curves
 from train.export import load_checkpoint
 from train.loop import FITTED_NAME, Execution
 from train.loop import fit as fit_anywhere
+from train.run_folder import CURVES_NAME
 
 CPU = Execution(accelerator="cpu")
 SCHEDULES = ("constant", "exponential", "cyclical", "one-cycle")

@@ -18,12 +18,13 @@ from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import ModelCard
 from train.checkpoints import CHECKPOINT_NAME
-from train.curves import CURVES_NAME, Curves
+from train.curves import Curves
 from train.evaluate import windows_of
 from train.learning_rate import CURVE_NAME
 from train.loop import FITTED_NAME
 from train.recipes import RECIPES
 from train.record import read_record, read_records
+from train.run_folder import CURVES_NAME
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,7 @@ def train(
     from train.plan import Plan
     from train.public_datasets import download as download_dataset
     from train.report import write_report
+    from train.run_folder import MODEL_NAME
     from train.statistics import metrics
 
     if all_folds and calibration_fold is not None:
@@ -176,11 +177,11 @@ def train(
     console = Console(highlight=False)
     if all_folds:
         records = cross_validate(run, seeds=seeds, resume=resume)
-        model = output / f"fold-{records[0].fold}-seed-{records[0].seed}" / "model.onnx"  # one for all: they are alike
+        model = output / records[0].name / MODEL_NAME  # one for all: they are alike
         page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper, model=model)
         console.print(f"report of all folds: {page}")
         return
-    model = export_to or output / "model.onnx"
+    model = export_to or output / MODEL_NAME
     record = make_model(run, model, resume=resume)
     for key, value in metrics(record).items():
         console.print(f"{key:24} {value:g}")

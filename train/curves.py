@@ -16,8 +16,6 @@ from train.atomic_write import replacing
 from train.module import TrainingModule
 from train.progress import say
 
-CURVES_NAME = "curves.csv"
-
 
 class Curves(Callback):
     """Writes the table after each epoch, in the first of several processes only."""

@@ -27,9 +27,10 @@ from train.checkpoints import (
     read_progress,
     remove_unfinished,
 )
-from train.curves import CURVES_NAME, Curves
+from train.curves import Curves
 from train.module import TrainingModule
 from train.progress import on_terminal
+from train.run_folder import CURVES_NAME
 from train.segments import Segments
 
 FITTED_NAME: Final = "fitted.json"

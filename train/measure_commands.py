@@ -167,8 +167,9 @@ def compare(
 
 
 def _report_on_run(folder: Path, report: Path | None) -> None:
-    from train.record import RECORDS_NAME, read_records
+    from train.record import read_records
     from train.report import write_report
+    from train.run_folder import MODEL_NAME, RECORDS_NAME
 
     records = read_records(folder)
     for record in records:
@@ -176,7 +177,7 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
         _print_metrics(record)
     if report is not None:
         # One network stands for the speed of all: they are of one recipe.
-        model = next(iter(sorted(folder.rglob("model.onnx"))), None)
+        model = next(iter(sorted(folder.rglob(MODEL_NAME))), None)
         print(f"report: {write_report(records, report, paper=_paper(records[0]), model=model)}")
     else:
         print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")

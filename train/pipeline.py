@@ -29,7 +29,8 @@ from train.machine import describe_machine
 from train.module import TrainingModule
 from train.plan import Plan
 from train.progress import say
-from train.record import RECORDS_NAME, Record, training_in
+from train.record import Record, training_in
+from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
 from train.split import Split, split_by_fold
 from train.statistics import metrics
@@ -156,7 +157,7 @@ def make_model(run: Run, model: Path, *, resume: bool) -> Record:
         head, first = _held_out(run, split, resume=resume)
     protocol = _protocol(run.tracks, plan)
     learned = [*split.training, *split.calibration]
-    fitted = run.network("final", learned, [], protocol=protocol, resume=resume, like=first)
+    fitted = run.network(FINAL, learned, [], protocol=protocol, resume=resume, like=first)
     run.export(fitted.checkpoint, model, head=head)
     measured = run.evaluate(model, plan.test_fold, fitted)
     put_card(model, measured.card.model_copy(update={"metrics": metrics(measured)}))
@@ -179,14 +180,14 @@ def measure_fold(
         max_minutes: training ends after the epoch that passes them.
     """
     split = split_by_fold(run.tracks, test_fold=test_fold, calibration_fold=watched_fold)
-    stage = f"fold-{test_fold}-seed-{seed}"
+    stage = fold_name(test_fold, seed)
     protocol = f"trained on folds {sorted({track.fold for track in split.training})}, tested on fold {test_fold}"
     if watched_fold is not None:
         protocol += f"; stopped by the loss on fold {watched_fold}"
     fitted = run.network(
         stage, split.training, split.calibration, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes
     )
-    model = run.folder / stage / "model.onnx"
+    model = run.folder / stage / MODEL_NAME
     run.export(fitted.checkpoint, model)
     return run.evaluate(model, test_fold, fitted), fitted
 
@@ -212,8 +213,8 @@ def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
 def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, Fitted]:
     """The calibrated head, and the network that it was fitted with."""
     protocol = f"held out: folds {run.plan.calibration_fold} (calibration) and {run.plan.test_fold} (test)"
-    fitted = run.network("held-out", split.training, split.calibration, protocol=protocol, resume=resume)
-    model = run.folder / "held-out" / "model.onnx"
+    fitted = run.network(HELD_OUT, split.training, split.calibration, protocol=protocol, resume=resume)
+    model = run.folder / HELD_OUT / MODEL_NAME
     run.export(fitted.checkpoint, model)
     scorer = load_scorer(model, ScorerKind.ONNX)
     head = calibrate(scorer.card.head, score_windows(scorer, split.calibration, run.features.features))

@@ -15,11 +15,10 @@ from models.errors import GenrescopeError, ModelFileError
 from models.spec import ModelCard, Probability
 from train.atomic_write import replacing
 from train.reliability import Reliability
+from train.run_folder import CURVES_NAME, FINAL, HELD_OUT, RECORDS_NAME, fold_name
 from train.track import some
 
 FORMAT_VERSION: Final = 1
-RECORDS_NAME: Final = "records"
-"""Folder of a run that holds its records."""
 
 Whole = Annotated[int, Field(ge=0)]
 Decision = Literal["live", "published"]
@@ -136,7 +135,7 @@ class Record(_Part):
     @property
     def name(self) -> str:
         """The record's name by what was tested: ``fold-3-seed-0``."""
-        return f"seed-{self.seed}" if self.fold is None else f"fold-{self.fold}-seed-{self.seed}"
+        return f"seed-{self.seed}" if self.fold is None else fold_name(self.fold, self.seed)
 
     def write(self, path: Path) -> Path:
         """Write the record to ``path``, whole or not at all; return it."""
@@ -235,9 +234,9 @@ def training_in(folder: Path, *, hardware: str = "") -> Training:
     Raises:
         RecordError: the curves cannot be read.
     """
-    own = folder / "final" if (folder / "final").is_dir() else folder
-    curves = read_curves(own / "curves.csv")
-    first = read_curves(own.parent / "held-out" / "curves.csv") if own.name == "final" else {}
+    own = folder / FINAL if (folder / FINAL).is_dir() else folder
+    curves = read_curves(own / CURVES_NAME)
+    first = read_curves(own.parent / HELD_OUT / CURVES_NAME) if own.name == FINAL else {}
     validation = {name: values for name, values in first.items() if name.startswith("validation_")}
     held_out = bool(curves and validation)
     return Training(hardware=hardware, curves={**curves, **validation} if held_out else curves, held_out=held_out)
