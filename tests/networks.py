@@ -17,18 +17,21 @@ from train.recipes import make_recipe
 LABELS = ("a", "b", "c")
 
 
-def random_network(recipe_name: str = "lidy-timbral", **settings: object) -> tuple[nn.Module, ModelCard]:
-    recipe = make_recipe(recipe_name, settings)
-    card = recipe.card(
+def random_card(recipe_name: str = "lidy-timbral", **settings: object) -> ModelCard:
+    return make_recipe(recipe_name, settings).card(
         name="random",
         description="random weights",
         head=Head(name="genre", labels=LABELS, temperature=1.7),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
+
+
+def random_network(recipe_name: str = "lidy-timbral", **settings: object) -> tuple[nn.Module, ModelCard]:
+    card = random_card(recipe_name, **settings)
     torch.manual_seed(0)
     network = build(card)
     if isinstance(normaliser := getattr(network, "normalise", None), Normaliser):
-        normaliser.fit([torch.randn(1000, recipe.inputs[0].bands) * 1.5 - 2])
+        normaliser.fit([torch.randn(1000, card.clock.bands) * 1.5 - 2])
     return network, card
 
 

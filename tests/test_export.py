@@ -2,12 +2,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from networks import export_random, random_network, random_windows
+from networks import export_random, random_card, random_network, random_windows
 
 from models.errors import ModelFileError
+from models.frontend import features
 from models.model_file import CARD_KEY, input_names, open_model
-from models.scorer import DEFAULT_MODEL, load_scorer
-from train.export import OPSET, export, load_checkpoint, put_card
+from models.scorer import DEFAULT_MODEL, load_scorer, windows_at_once
+from train.export import OPSET, export, load_checkpoint, noise_windows, put_card
 
 
 @pytest.mark.parametrize("name", ["lidy-timbral", "lidy-parallel", "lidy-parallel-frequency"])
@@ -46,6 +47,22 @@ def test_a_network_that_runs_differently_elsewhere_is_not_written(tmp_path, monk
         export(network, card, path, windows=random_windows(card, 2))
     assert path.read_bytes() == b"the one before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["lidy-timbral", "veselinov-simple", "benito-both"])
+def test_without_music_the_runtimes_are_compared_on_the_features_of_noise(name):
+    card = random_card(name)
+    windows = noise_windows(card)
+    assert [each.shape[1:] for each in windows] == list(card.input_shapes)
+    assert len({len(each) for each in windows}) == 1
+    assert 1 < len(windows[0]) <= windows_at_once(card)
+    assert all(each.dtype == np.float32 and np.isfinite(each).all() for each in windows)
+    if name == "benito-both":
+        magnitude, raw = windows
+        # In step: both are of the same noise, the loudest first, and the samples are those of the frames before them.
+        assert magnitude.mean(axis=(1, 2)).argmax() == raw.std(axis=(1, 2)).argmax() == 0
+        wave = raw[0].T.ravel()
+        np.testing.assert_allclose(features(wave, card.inputs[0])[2:100], magnitude[0].T[2:100], atol=1e-3)
 
 
 def checkpoint(**changes):

@@ -199,17 +199,13 @@ def export(
     For a look at a network while it trains; `train` itself ends with a calibrated and measured model file.
     """
     need_training_packages()
-    import numpy as np
     from rich.console import Console
 
     from train.export import export as export_model
-    from train.export import load_checkpoint
+    from train.export import load_checkpoint, noise_windows
 
     network, card = load_checkpoint(checkpoint)
-    # Not real music, but of its range: from the floor to loud, in log10 of power.
-    random = np.random.default_rng(0)
-    windows = tuple(random.uniform(-10.0, 4.0, (32, *shape)).astype(np.float32) for shape in card.input_shapes)
-    difference = export_model(network, card, output, windows=windows)
+    difference = export_model(network, card, output, windows=noise_windows(card))
     Console(highlight=False).print(f"model: {output} (torch and ONNX Runtime differ by {difference:.1e} at most)")
 
 

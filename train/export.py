@@ -13,8 +13,9 @@ from torch import nn
 
 from models.architectures import build
 from models.errors import ModelFileError
+from models.frontend import features
 from models.model_file import CARD_KEY, input_names
-from models.scorer import WindowBatch, load_scorer
+from models.scorer import WindowBatch, load_scorer, windows_at_once
 from models.scorer_kind import ScorerKind
 from models.spec import ModelCard
 from train.atomic_write import replacing
@@ -23,6 +24,7 @@ OPSET = 20
 PARITY = 1e-4
 """Greatest difference between torch's and ONNX Runtime's probabilities for a model to be written."""
 
+_NOISES = 32
 _PREFIX = "network."
 
 
@@ -48,12 +50,23 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     return network.eval(), card
 
 
+def noise_windows(card: ModelCard) -> WindowBatch:
+    """Some windows of noise, from soft to loud, through the card's front end: for where there is no music at hand."""
+    random = np.random.default_rng(0)
+    count = min(_NOISES, windows_at_once(card))
+    noises = [level * random.standard_normal(card.window_samples) for level in np.geomspace(0.3, 1e-4, count)]
+    return tuple(
+        np.stack([features(noise, spec)[: card.window.frames].T for noise in noises]).astype(np.float32)
+        for spec in card.inputs
+    )
+
+
 def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBatch) -> float:
     """Write the model file; return the greatest difference in probability between torch and ONNX Runtime.
 
     Args:
         network: takes (batch, bands, frames) for each input, gives a dict of logits by head name.
-        windows: real ones, to compare both runtimes on.
+        windows: features of sound, to compare both runtimes on.
 
     Raises:
         ModelFileError: the two runtimes differ by more than ``PARITY``. The file is not written then.
