@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ class Run:
         """Write a checkpoint as a model file, compared on real windows; with a calibrated head if given."""
         network, card = load_checkpoint(checkpoint)
         card = card.model_copy(update={"heads": (head,) if head else card.heads})
-        some = list(self.features.features.values())[:_PARITY_TRACKS]
+        some = islice(self.features.features.values(), _PARITY_TRACKS)
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
