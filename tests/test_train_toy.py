@@ -172,7 +172,7 @@ def test_folders_train_too_and_bad_files_are_named(cache, tmp_path, capsys):
     train(folder, cache, tmp_path / "run", epochs=1)
     said = capsys.readouterr().err
     assert "text.wav" in said
-    assert "short.wav: shorter than one window" in said
+    assert "short.wav: shorter than 2.82 s, the least that is used" in said
     assert "skipped 2 of 17 files" in said
     assert load_scorer(tmp_path / "run/model.onnx").card.head.temperature == 1.0
 
