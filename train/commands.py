@@ -11,6 +11,8 @@ import typer
 from models.errors import ConfigError
 from train.leaks import Leaks
 from train.options import (
+    AUDIO,
+    SPEED,
     CacheOption,
     DataHomeOption,
     DatasetsOption,
@@ -28,7 +30,8 @@ from train.options import (
     default_cache,
 )
 
-SPEED = "Speed"
+HOW = "How to learn"
+CARD = "The model's card"
 
 _NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2", "mirdata", "sklearn")
 
@@ -38,13 +41,17 @@ def train(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for checkpoints and curves.")],
     recipe: Annotated[
         str,
-        typer.Option("--recipe", help="A paper's network and settings; `genrescope recipes` lists them."),
+        typer.Option(
+            "--recipe", help="A paper's network and settings; `genrescope recipes` lists them.", rich_help_panel=HOW
+        ),
     ] = "lidy-parallel",
     table: TablesOption = None,
     folder: FoldersOption = None,
     dataset: DatasetsOption = None,
     data_home: DataHomeOption = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch the data set if it is not there.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the data set if it is not there.", rich_help_panel=AUDIO)
+    ] = False,
     published_split: PublishedSplitOption = True,
     folds: FoldsOption = 5,
     shares: SharesOption = None,
@@ -52,19 +59,29 @@ def train(
     label_column: LabelColumnOption = "genre",
     group_column: GroupColumnOption = None,
     join: JoinOption = None,
-    test_fold: Annotated[int, typer.Option("--test-fold", help="The fold to test on; never learned from.")] = 4,
+    test_fold: Annotated[
+        int, typer.Option("--test-fold", help="The fold to test on; never learned from.", rich_help_panel=HOW)
+    ] = 4,
     calibration_fold: Annotated[
         int | None,
         typer.Option(
             "--calibration-fold",
             help="A fold to fit confidence on, by a first network trained without it; not with --all-folds.  "
             "[default: no calibration]",
+            rich_help_panel=HOW,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="[default: the recipe's]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="[default: the recipe's]", rich_help_panel=HOW)
+    ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another setting of the recipe; a wrong KEY lists them all."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another setting of the recipe; a wrong KEY lists them all.",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     seed: SeedOption = 0,
     lr: Annotated[
@@ -73,6 +90,7 @@ def train(
             "--lr",
             metavar="RATE|auto",
             help="Learning rate; `auto` finds one by a range test, with a picture of it.  [default: the recipe's]",
+            rich_help_panel=HOW,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
@@ -84,9 +102,15 @@ def train(
     ] = None,
     all_folds: Annotated[
         bool,
-        typer.Option("--all-folds", help="Cross-validate: test on every fold in turn, and report on all of them."),
+        typer.Option(
+            "--all-folds",
+            help="Cross-validate: test on every fold in turn, and report on all of them.",
+            rich_help_panel=HOW,
+        ),
     ] = False,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Only with --all-folds: from --seed on, so many.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Only with --all-folds: from --seed on, so many.", rich_help_panel=HOW)
+    ] = 1,
     accelerator: Annotated[
         str, typer.Option("--accelerator", help="What to train on: auto, cpu or gpu.", rich_help_panel=SPEED)
     ] = "auto",
@@ -96,11 +120,19 @@ def train(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Train through torch.compile.", rich_help_panel=SPEED)
     ] = False,
-    name: Annotated[str | None, typer.Option("--name", help="The model's name.  [default: the output's]")] = None,
-    description: Annotated[str, typer.Option("--description", help="What the model is, for its card.")] = "",
-    data: Annotated[str, typer.Option("--data", help="What it learns from, for its card.")] = "not stated",
-    licence: Annotated[str, typer.Option("--licence", help="What may be done with it, for its card.")] = "not stated",
-    head: Annotated[str, typer.Option("--head", help="What its answer is called.")] = "genre",
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name.  [default: the output's]", rich_help_panel=CARD)
+    ] = None,
+    description: Annotated[
+        str, typer.Option("--description", help="What the model is, for its card.", rich_help_panel=CARD)
+    ] = "",
+    data: Annotated[
+        str, typer.Option("--data", help="What it learns from, for its card.", rich_help_panel=CARD)
+    ] = "not stated",
+    licence: Annotated[
+        str, typer.Option("--licence", help="What may be done with it, for its card.", rich_help_panel=CARD)
+    ] = "not stated",
+    head: Annotated[str, typer.Option("--head", help="What its answer is called.", rich_help_panel=CARD)] = "genre",
     cache: CacheOption = None,
     workers: WorkersOption = 2,
 ) -> None:

@@ -13,6 +13,7 @@ from models.scorer_kind import ScorerKind
 from train.commands import need_training_packages
 from train.leaks import Leaks
 from train.options import (
+    AUDIO,
     CacheOption,
     DataHomeOption,
     DatasetsOption,
@@ -55,7 +56,11 @@ def evaluate(
     join: JoinOption = None,
     fold: Annotated[
         int | None,
-        typer.Option("--fold", help="Only this fold. Files that the model learned from flatter it.  [default: all]"),
+        typer.Option(
+            "--fold",
+            help="Only this fold. Files that the model learned from flatter it.  [default: all]",
+            rich_help_panel=AUDIO,
+        ),
     ] = None,
     leaks: Annotated[
         Leaks | None,
@@ -63,6 +68,7 @@ def evaluate(
             "--leaks",
             help="As `train` was given, so that the same files are tested: those of a recording in two folds, which is "
             "refused, dropped or allowed.  [default: refuse with --fold, else allow]",
+            rich_help_panel=AUDIO,
         ),
     ] = None,
     report: Annotated[
