@@ -33,6 +33,10 @@ class Readable(Protocol):
 SHORTEST_LOSS_S = 0.01
 """A smaller jump of the timestamps is no damage, which costs a packet: chained Opus streams are off by 6 ms."""
 
+VORBIS_WOBBLE_SAMPLES = 2048
+"""A Vorbis stream's timestamps run ahead where its blocks change size, at every transient, and fall back afterwards: by
+a quarter of the difference, so by less than a quarter of the longest block, 8192. Only a larger jump proves a loss."""
+
 LONGEST_LOSS_S = 60.0
 """A larger jump is no damage either, but a station that began to count anew."""
 
@@ -124,7 +128,8 @@ class Decoder:
     def _frames(self) -> Iterator[tuple[av.AudioFrame, int]]:
         """What decodes, each with the number of samples a channel that are missing before it."""
         packets = self._container.demux(self._stream)
-        timestamps = _Timestamps(self._stream.time_base, self.sample_rate_hz)
+        least = VORBIS_WOBBLE_SAMPLES if self._stream.codec_context.name in ("vorbis", "libvorbis") else 0
+        timestamps = _Timestamps(self._stream.time_base, self.sample_rate_hz, least_samples=least)
         damaged = 0
         while True:
             try:
@@ -156,13 +161,17 @@ class Decoder:
 
 
 class _Timestamps:
-    """Tells by the timestamps what is missing: a demuxer passes over damage without a word."""
+    """Tells by the timestamps what is missing: a demuxer passes over damage without a word.
 
-    def __init__(self, unit_s: Fraction | None, sample_rate_hz: int) -> None:
+    Jumps of fewer than ``least_samples`` are none.
+    """
+
+    def __init__(self, unit_s: Fraction | None, sample_rate_hz: int, *, least_samples: int = 0) -> None:
         # Where a sample is no whole number of units (Matroska, ASF, MPEG-TS) they are rounded, and prove nothing.
         units = 0 if unit_s is None else 1 / (unit_s * sample_rate_hz)
         self._units_per_sample = int(units) if units == int(units) else 0
-        self._shortest, self._longest = SHORTEST_LOSS_S * sample_rate_hz, LONGEST_LOSS_S * sample_rate_hz
+        self._shortest = max(SHORTEST_LOSS_S * sample_rate_hz, least_samples)
+        self._longest = LONGEST_LOSS_S * sample_rate_hz
         self._expected: int | None = None
 
     def jump(self, frame: av.AudioFrame) -> int:

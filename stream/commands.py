@@ -97,6 +97,14 @@ def _print_json(file: TextIO, value: object) -> None:
     file.flush()
 
 
+def _unnamed(result: Classification) -> str:
+    """Why a file has no label: nothing to hear in it, or nowhere a whole window without a gap."""
+    from stream.events import VerdictState
+
+    silent = any(segment.state is VerdictState.SILENCE for segment in result.segments)
+    return "silence" if silent else "no unbroken window"
+
+
 def _print_table(results: list[Classification]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -111,7 +119,7 @@ def _print_table(results: list[Classification]) -> None:
         table.add_row(
             Text(result.file, overflow="fold"),
             f"{result.seconds:.1f}",
-            result.label or "silence",
+            result.label or _unnamed(result),
             "" if result.confidence is None else f"{result.confidence:.0%}",
             course + (", …" if len(named) > 4 else "") if named else "" if result.label is None else "never sure",
         )
