@@ -189,7 +189,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
         "published_epochs": plan.make_recipe().epochs,
         "stopped": fitted.stopped,
         "minutes": round(fitted.minutes, 1),
-        "hardware": f"{describe_machine()}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads",
+        "hardware": f"{describe_machine()}, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}",
         "precision": options.precision,
         "commit": commit_of_this_code(),
     }
