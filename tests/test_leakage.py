@@ -1,5 +1,7 @@
 """Copies are found whatever was done to them, and other music is not taken for a copy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from audio_files import write_audio
@@ -106,7 +108,27 @@ def test_of_copies_one_is_left_when_told_so(tmp_path, capsys):
     kept = check(tracks_of(*paths, other), tmp_path, Leaks.DROP)
     assert len(kept) == 2
     assert kept[-1].path == other
-    assert capsys.readouterr().err.count("left out:") >= 6
+    assert capsys.readouterr().err.count("left out") >= 6
+
+
+def test_the_longer_of_two_copies_is_kept(tmp_path, capsys):
+    cut_off = write_audio(tmp_path / "cut off.wav", music(3)[: 2 * MUSIC_HZ + MUSIC_HZ // 2], rate_hz=MUSIC_HZ)
+    whole = write_audio(tmp_path / "whole.wav", music(3), rate_hz=MUSIC_HZ)
+    for paths in ([cut_off, whole], [whole, cut_off]):
+        kept = check(tracks_of(*paths), tmp_path, Leaks.DROP)
+        assert [track.path for track in kept] == [whole]
+        (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out")]
+        assert said.startswith(f"left out {cut_off} (fold {paths.index(cut_off)}), kept {whole} (fold")
+
+
+def test_a_fold_that_chance_chose_is_not_to_be_put_right(tmp_path):
+    path = write_wav(tmp_path / "song.wav", clip("low", 0))
+    given = [Track(path, "x", fold) for fold in range(2)]
+    with pytest.raises(DatasetError, match=r"1 pair of .*\. Put each pair in one fold, or give --leaks drop"):
+        check(given, tmp_path)
+    drawn = [replace(track, chosen="2 random folds") for track in given]
+    with pytest.raises(DatasetError, match=r"1 pair of .*\. Remove one of each, or give --leaks drop"):
+        check(drawn, tmp_path)
 
 
 def test_leaks_can_be_allowed(tmp_path, monkeypatch):
@@ -121,7 +143,7 @@ def test_an_artist_in_two_folds_is_refused(tmp_path, leaks):
     paths = [write_wav(tmp_path / f"{n}.wav", clip("low", n)) for n in range(2)]
     tracks = [Track(paths[0], "x", 0, group="Somebody"), Track(paths[1], "x", 3, group="SOMEBODY")]
     assert shared_groups(tracks) == ["'Somebody' in folds [0, 3]"]
-    with pytest.raises(DatasetError, match=r"1 groups \(artists\).*'Somebody' in folds \[0, 3\]"):
+    with pytest.raises(DatasetError, match=r"1 group \(artists\).*'Somebody' in folds \[0, 3\]"):
         check(tracks, tmp_path, leaks)
     apart = [Track(path, "x", fold) for fold, path in enumerate(paths)]
     assert check(apart, tmp_path, leaks) == apart  # no artist is no group

@@ -21,6 +21,7 @@ from models.audio import check_readable
 from models.errors import AudioError, DatasetError
 from train.progress import track_progress
 from train.shards import AnyArray, NoRoomError, Record, ShardReader, ShardWriter, StoredArrays, read_index
+from train.wording import size_of
 
 _WAITING_PER_WORKER = 4
 """Files handed out ahead of time, so that no worker idles and no list of futures grows with the collection."""
@@ -91,9 +92,9 @@ class ArrayCache:
                     made_bytes += outcome.rows * row_bytes
         except NoRoomError as error:
             done = len(set(todo) & (records.keys() | skipped.keys()))
-            rest = made_bytes / done * (len(todo) - done) / 1e6 if made_bytes else 0
+            rest = made_bytes / done * (len(todo) - done) if made_bytes else 0
             needs = f"; {done} of {len(todo)} files are done and kept"
-            needs += f", the others need about {rest:,.0f} MB more" if rest else ""
+            needs += f", the others need about {size_of(rest)} more" if rest else ""
             raise DatasetError(f"{error}{needs}: free some room, or give a --cache on another disk") from error
         return StoredArrays(reader, {path: records[path] for path in dict.fromkeys(paths) if path in records}), skipped
 

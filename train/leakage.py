@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,25 +19,25 @@ from train.leaks import Leaks
 from train.near_duplicates import near_duplicates
 from train.progress import say
 from train.track import Track, some
+from train.wording import counted
 
 _READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Two tracks of different folds, and what they have in common."""
+    """Two tracks of different folds, and what they have in common; of two copies, ``first`` is the longer."""
 
     first: Track
     second: Track
     common: str
 
     def __str__(self) -> str:
-        one, other = self.first, self.second
-        return f"{one.path} (fold {one.fold}) and {other.path} (fold {other.fold}): {self.common}"
+        return f"{_placed(self.first)} and {_placed(self.second)}: {self.common}"
 
 
 def without_leaks(tracks: Sequence[Track], *, cache: Path, workers: int, leaks: Leaks) -> list[Track]:
-    """The tracks, none of which stands in two folds: refused, or one of each two copies left out, as ``leaks`` says.
+    """The tracks, none of which stands in two folds: refused, or the shorter of two copies left out, as ``leaks`` says.
 
     ``Leaks.ALLOW`` looks for nothing. Fingerprints are kept in the folder ``cache``. Files that do not decode are
     passed over: the features name them.
@@ -51,21 +51,24 @@ def without_leaks(tracks: Sequence[Track], *, cache: Path, workers: int, leaks: 
     shared = shared_groups(kept)
     if shared:
         raise DatasetError(
-            f"{len(shared)} groups (artists) stand in more than one fold, so a test would be too kind: {some(shared)}. "
+            f"{counted(len(shared), 'group')} (artists) in more than one fold, so a test would be too kind: "
+            f"{some(shared)}. "
             "Let folds be made (a table without the column fold), or give --leaks allow, to `evaluate` as to `train`"
         )
     found = find_copies(kept, cache=cache, workers=workers)
     if found and leaks is Leaks.REFUSE:
+        # Folds that chance has chosen cannot be corrected in a table.
+        given = any(not track.chosen for leak in found for track in (leak.first, leak.second))
         raise DatasetError(
-            f"{len(found)} pairs of the same recording stand in different folds, so a test would be too kind: "
-            f"{some(found)}. Put each pair in one fold, or give --leaks drop to leave one of each out, "
-            "or --leaks allow; to `evaluate`, the one that `train` was given"
+            f"{counted(len(found), 'pair')} of the same recording in different folds, so a test would be too kind: "
+            f"{some(found)}. {'Put each pair in one fold' if given else 'Remove one of each'}, or give --leaks drop to "
+            "leave the shorter of each out, or --leaks allow; to `evaluate`, the one that `train` was given"
         )
     while found:
         dropped: set[int] = set()
         for leak in found:
             if id(leak.first) not in dropped:
-                say(f"left out: {leak}")
+                say(f"left out {_placed(leak.second)}, kept {_placed(leak.first)}: {leak.common}")
                 dropped.add(id(leak.second))
         kept = [track for track in kept if id(track) not in dropped]
         # Of many copies some pairs are found at a time.
@@ -95,7 +98,7 @@ def find_copies(tracks: Sequence[Track], *, cache: Path, workers: int) -> list[L
     for path in prints:
         by_size[path.stat().st_size].append(path)
     same_size = [path for paths in by_size.values() if len(paths) > 1 for path in paths]
-    digests, _ = ArrayCache(cache, _Digest()).load_all(same_size, workers=workers, title="equal files")
+    digests, _ = ArrayCache(cache, _Digest()).load_all(same_size, workers=workers, title="comparing files of one size")
     equal = ((digests[track.path].tobytes(), track) for track in tracks if track.path in digests)
     found += _alike(equal, "equal files")
     heard = {number: prints[track.path][:, 0] for number, track in enumerate(tracks) if track.path in prints}
@@ -104,7 +107,18 @@ def find_copies(tracks: Sequence[Track], *, cache: Path, workers: int) -> list[L
         first, second = tracks[match.first], tracks[match.second]
         if frozenset((first.path, second.path)) not in known:
             found.append(Leak(first, second, f"they sound the same (fingerprints differ in {match.share:.0%})"))
-    return found
+    # What is cut off may be too short to be used at all: the other must not be left out for it.
+    lengths = {path: prints.rows(path) for path in prints}
+    return [_longer_first(leak, lengths) for leak in found]
+
+
+def _longer_first(leak: Leak, lengths: Mapping[Path, int]) -> Leak:
+    first, second = (lengths.get(track.path, 0) for track in (leak.first, leak.second))
+    return leak if first >= second else replace(leak, first=leak.second, second=leak.first)
+
+
+def _placed(track: Track) -> str:
+    return f"{track.path} (fold {track.fold})"
 
 
 def _alike(keyed: Iterable[tuple[Hashable, Track]], common: str) -> list[Leak]:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Leaks(StrEnum):
-    """``refuse`` to train, ``drop`` one of each two recordings, or ``allow`` it and look for none."""
+    """``refuse`` to train, ``drop`` the shorter of each two copies, or ``allow`` it and look for none."""
 
     REFUSE = "refuse"
     DROP = "drop"

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import DatasetError
+from train.wording import size_of
 
 SHARD_BYTES = 1 << 30
 """A writer that has written so much begins another shard."""
@@ -145,8 +146,8 @@ class ShardWriter:
             return DatasetError(f"{self._folder}: cannot be written ({error.strerror})")
         free = shutil.disk_usage(self._folder).free
         return NoRoomError(
-            f"{self._folder}: no room left, expected at least {_megabytes(needed)} for one file's features "
-            f"and the disk has {_megabytes(free)} free (a quota or limit may be smaller)"
+            f"{self._folder}: no room left, expected at least {size_of(needed)} for one file's features "
+            f"and the disk has {size_of(free)} free (a quota or limit may be smaller)"
         )
 
 
@@ -232,7 +233,3 @@ def _write_all(file: IO[bytes], data: memoryview | bytes) -> None:
     rest = rest.cast("B") if rest.nbytes else memoryview(b"")
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
