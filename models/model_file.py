@@ -8,6 +8,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from models.errors import ModelFileError
+from models.seal import require_unbroken
 from models.spec import ModelCard
 
 CARD_KEY = "genrescope.card"
@@ -36,16 +37,24 @@ def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSe
     """Open a model file with ONNX Runtime on the CPU and check it against its card.
 
     Raises:
-        ModelFileError: missing, truncated, not ONNX, without a card, or unlike its card.
+        ModelFileError: missing, truncated, damaged, not ONNX, without a card, or unlike its card.
     """
     try:
         data = path.read_bytes()
+    except IsADirectoryError as error:
+        inside = next(iter(sorted(path.glob("*.onnx"))), None)
+        advice = f"give {inside}" if inside else "expected a model file, there is none in it"
+        raise ModelFileError(f"model {path}: cannot be read, it is a folder; {advice}") from error
     except OSError as error:
         raise ModelFileError(
             f"model {path}: cannot be read ({error.strerror}); `genrescope models` lists models"
         ) from error
     if not data:
         raise ModelFileError(f"model {path}: expected an ONNX file, this file is empty")
+    try:
+        require_unbroken(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"model {path}: {error}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -110,6 +110,19 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content):
         load_checkpoint(tmp_path / "a.ckpt")
 
 
+def test_a_checkpoint_of_damaged_bytes_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "a.ckpt"
+    torch.save(checkpoint(), path)
+    whole = bytearray(path.read_bytes())
+    pickled = whole.index(b"data.pkl") + 100
+    whole[pickled : pickled + 60] = bytes(byte ^ 0x5A for byte in whole[pickled : pickled + 60])
+    path.write_bytes(whole)
+    with pytest.raises(ModelFileError) as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(ModelFileError, match=r"none\.ckpt: cannot be read"):
         load_checkpoint(tmp_path / "none.ckpt")

@@ -60,9 +60,13 @@ def test_a_file_that_is_wrong_is_refused_in_one_sentence(tmp_path, damage, says)
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(ModelFileError, match="cannot be read"):
+def test_a_folder_is_refused_and_the_model_in_it_named(tmp_path):
+    with pytest.raises(ModelFileError, match=r"cannot be read, it is a folder; .*there is none"):
         load_scorer(tmp_path)
+    path = save_toy(tmp_path / "model.onnx")
+    with pytest.raises(ModelFileError) as caught:
+        load_scorer(tmp_path)
+    assert str(caught.value).endswith(f"; give {path}")
 
 
 def test_external_data_is_not_followed(tmp_path):

@@ -17,6 +17,7 @@ from models.frontend import features
 from models.model_file import CARD_KEY, input_names
 from models.scorer import WindowBatch, load_scorer, windows_at_once
 from models.scorer_kind import ScorerKind
+from models.seal import require_unbroken, sealed
 from models.spec import ModelCard
 from train.atomic_write import replacing
 
@@ -40,7 +41,10 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     except OSError as error:
         raise ModelFileError(f"checkpoint {path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # a damaged or foreign file fails anywhere inside the unpickler
-        raise ModelFileError(f"checkpoint {path}: expected one written by `genrescope train` ({error})") from error
+        # Not in torch's words, which end with the advice to run whatever the file holds.
+        raise ModelFileError(
+            f"checkpoint {path}: expected one written by `genrescope train`, this one is damaged or of another program"
+        ) from error
     card = ModelCard.from_json(card_json)
     network = build(card)
     try:
@@ -72,7 +76,7 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBa
         ModelFileError: the two runtimes differ by more than ``PARITY``. The file is not written then.
     """
     with replacing(path) as temporary:
-        onnx.save(_to_onnx(network, card), temporary)
+        temporary.write_bytes(sealed(_to_onnx(network, card).SerializeToString()))
         # Through the product's own scorers: what is compared is what will run.
         onnx_scores = load_scorer(temporary, ScorerKind.ONNX).score(windows)
         torch_scores = load_scorer(temporary, ScorerKind.TORCH).score(windows)
@@ -87,10 +91,12 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBa
 
 def put_card(path: Path, card: ModelCard) -> None:
     """Give a model file another card of the same network: other thresholds, or figures measured with the file."""
-    model = onnx.load(path)
+    data = path.read_bytes()
+    require_unbroken(data)  # a new seal must not vouch for old damage
+    model = onnx.load_model_from_string(data)
     onnx.helper.set_model_props(model, {CARD_KEY: card.to_json()})
     with replacing(path) as temporary:
-        onnx.save(model, temporary)
+        temporary.write_bytes(sealed(model.SerializeToString()))
 
 
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
