@@ -6,7 +6,7 @@ from records import LABELS, file, random_record, record
 
 import genrescope
 from train.compare import compare
-from train.record import RecordError
+from train.record import RecordError, read_record
 
 
 def pair(only_a, only_b, both, neither):
@@ -34,7 +34,8 @@ def test_a_real_difference_is_named_with_its_size():
     assert found.accuracy.interval.low == pytest.approx(25 / 120 - 1.96 * spread, abs=0.01)
     assert found.accuracy.interval.high == pytest.approx(25 / 120 + 1.96 * spread, abs=0.01)
     assert found.sentence.startswith("The difference is real: B-net is better than A-net by 20.8 points")
-    assert "one training run" in found.caution.lower()
+    assert found.caution.startswith("Only one seed of A and of B: ")
+    assert found.discordance.startswith("Only A right: 5 files, only B right: 30. McNemar's exact test")
 
 
 def test_the_better_one_is_named_whichever_side_it_stands_on():
@@ -97,6 +98,48 @@ def test_folds_and_seeds_are_compared_together():
     assert found.test == "exact sign test"
     assert found.files == 180
     assert found.caution == ""
+    assert found.discordance.startswith(
+        f"Right with more of its seeds: A on {found.only_a_right} files, B on {found.only_b_right}."
+    )
+    lone = compare(run(0.5, 3, 1), run(0.8, 1, 2))
+    assert lone.caution.startswith("Only one seed of B: ")
+    assert lone.test == "exact sign test"
+
+
+def test_a_network_beside_itself_gives_the_same_answers(tmp_path, capsys):
+    a, b = pair(3, 4, 20, 10)
+    found = compare(a, a)
+    assert found.alike
+    assert found.sentence == "A (A-net) and B (A-net) give the same answers on all 37 files: nothing tells them apart."
+    assert not compare(a, b).alike
+    # Both wrong on every file, but not with the same labels.
+    mistaken = [[record([file(f"{n}", "a", label) for n in range(9)])] for label in "bc"]
+    assert not compare(*mistaken).alike
+    seeds = [random_record(0.5, seed=seed) for seed in range(2)]
+    assert compare(seeds, seeds).alike
+    assert not compare(seeds, seeds[:1]).alike
+    path = a[0].write(tmp_path / "a.json")
+    genrescope.app(["compare", str(path), str(path)], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert said.count("none\n") == 5
+    assert "none: no interval" in said
+
+
+def test_the_test_says_that_it_takes_files_by_themselves_where_the_intervals_do_not():
+    def side(given):
+        return [record([file(f"{n}", "a", label, group=f"artist {n // 2}") for n, label in enumerate(given)])]
+
+    grouped = compare(side("aabbab"), side("abbbaa"))
+    assert grouped.grouped
+    assert grouped.discordance.endswith("while the intervals draw the files of one group (an artist's) together.")
+    assert compare(*pair(5, 3, 10, 2)).discordance.endswith("takes each file by itself.")
+
+
+def test_a_model_file_is_no_record(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"\x08\xff")
+    with pytest.raises(RecordError, match="this is a model file; evaluate it with --report first"):
+        read_record(path)
 
 
 def test_the_published_decision_can_be_compared():

@@ -185,3 +185,17 @@ def test_a_runs_folder_is_reported_as_one(tmp_path, capsys):
     assert "4 networks (2 folds, 2 seeds)" in (tmp_path / "report/made-up.html").read_text()
     with pytest.raises(ConfigError, match="leave out --table"):
         genrescope.app(["evaluate", str(tmp_path), "--table", "x.csv"], standalone_mode=False)
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_scored(tmp_path, capsys):
+    for one in run():
+        one.write(tmp_path / "records" / f"{one.name}.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"--report .*expected a folder to write to \(Not a directory\)"):
+        genrescope.app(["evaluate", str(tmp_path), "--report", str(tmp_path / "file/report")], standalone_mode=False)
+    with pytest.raises(ConfigError, match="--report"):
+        # Before the model is even read: there is none.
+        genrescope.app(
+            ["evaluate", str(tmp_path / "no.onnx"), "--report", str(tmp_path / "file")], standalone_mode=False
+        )
+    assert capsys.readouterr().out == ""

@@ -273,7 +273,9 @@ def recipes(
         table.add_row(entry["name"], settings, inputs, window, parameters)
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"\nInputs are frequency x time; parameters at {CLASSES} classes. The papers:")
+    console.print(
+        f"\nInputs are frequency x time; windows as the paper counts them; parameters at {CLASSES} classes. The papers:"
+    )
     for paper in dict.fromkeys(entry["paper"] for entry in entries):
         names = ", ".join(dict.fromkeys(entry["name"] for entry in entries if entry["paper"] == paper))
         console.print(f"\n{names}:\n  {paper}", soft_wrap=True)

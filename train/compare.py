@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -32,7 +33,9 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """``p`` is McNemar's exact p-value with one network a side; with several seeds that of the exact sign test, over
-    the files on which one side is right with a greater share of its seeds."""
+    the files on which one side is right with a greater share of its seeds (``only_a_right``, ``only_b_right``). Both
+    take each file by itself; if ``grouped``, the intervals draw the files of one group (an artist's) together.
+    ``alike``: each file is given the same labels by both, equally often."""
 
     a: str
     b: str
@@ -43,6 +46,8 @@ class Comparison:
     p: float
     test: str
     seeds: tuple[int, int]
+    grouped: bool
+    alike: bool
     accuracy: Difference
     macro_f1: Difference
     recall: tuple[Difference, ...]
@@ -56,6 +61,8 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The answer for people."""
+        if self.alike:
+            return f"{self.a} and {self.b} give the same answers on all {self.files} files: nothing tells them apart."
         points = 100 * self.accuracy.difference
         interval = self.accuracy.interval
         reach = f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}" if interval else "no interval"
@@ -71,12 +78,23 @@ class Comparison:
     @property
     def caution(self) -> str:
         """What the answer does not say."""
-        if min(self.seeds) > 1:
+        single = [side for side, seeds in zip("AB", self.seeds, strict=True) if seeds == 1]
+        if not single:
             return ""
         return (
-            "One training run on a side: this compares these networks, not their recipes, "
-            "which another seed may order otherwise."
+            f"Only one seed of {' and of '.join(single)}: what is compared there is one training run, not its recipe; "
+            "another seed may turn the order round."
         )
+
+    @property
+    def discordance(self) -> str:
+        """On how many files which side is right, and what the test makes of them."""
+        if max(self.seeds) > 1:
+            counts = f"Right with more of its seeds: A on {self.only_a_right} files, B on {self.only_b_right}"
+        else:
+            counts = f"Only A right: {self.only_a_right} files, only B right: {self.only_b_right}"
+        apart = ", while the intervals draw the files of one group (an artist's) together" if self.grouped else ""
+        return f"{counts}. {self.test[0].upper()}{self.test[1:]} takes each file by itself{apart}."
 
     def as_json(self) -> dict[str, object]:
         """Fields for machines."""
@@ -138,6 +156,8 @@ def compare(
         p=float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
         test="exact sign test" if several else "McNemar's exact test",
         seeds=(len({record.seed for record in a}), len({record.seed for record in b})),
+        grouped=len(set(units.values())) < len(units),
+        alike=_given(a, decision) == _given(b, decision),
         accuracy=difference("accuracy", "accuracy", len(common)),
         macro_f1=difference("macro_f1", "macro-F1", len(common)),
         recall=tuple(
@@ -216,6 +236,15 @@ def _right_share(records: Sequence[Record], decision: Decision, names: Sequence[
             right[row[file.name]] += record.labels[file.answer(decision).given] == file.label
             times[row[file.name]] += 1
     return np.asarray(right / times)
+
+
+def _given(records: Sequence[Record], decision: Decision) -> dict[str, dict[int, float]]:
+    """The share of the seeds by which each file is given each label."""
+    given: dict[str, Counter[int]] = defaultdict(Counter)
+    for record in records:
+        for file in record.files:
+            given[file.name][file.answer(decision).given] += 1
+    return {name: {label: times / counts.total() for label, times in counts.items()} for name, counts in given.items()}
 
 
 def _judged(sides: Sequence[Sequence[Record]], decision: Decision) -> str:

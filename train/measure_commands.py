@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,6 +108,8 @@ def evaluate(
     from train.record import training_in
     from train.report import file_name, write_report
 
+    if report is not None:
+        _require_writable(report)
     loaded = load_scorer(model, scorer)
     tracks = read_tracks(
         tables=table or (),
@@ -154,7 +157,7 @@ def compare(
 ) -> None:
     """Say whether one network is really better than another on the same files, and by how much.
 
-    Paired bootstrap over the files (10,000 resamples) and McNemar's exact test.
+    Paired bootstrap over the files (10,000 resamples), and McNemar's exact test; with several seeds a sign test.
     """
     from train.compare import compare as compare_records
     from train.record import read_records
@@ -177,6 +180,8 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
     from train.report import write_report
     from train.run_folder import MODEL_NAME, RECORDS_NAME
 
+    if report is not None:
+        _require_writable(report)
     records = read_records(folder)
     for record in records:
         print(f"{record.name}:")
@@ -187,6 +192,22 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
         print(f"report: {write_report(records, report, paper=_paper(records[0]), model=model)}")
     else:
         print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")
+
+
+def _require_writable(folder: Path) -> None:
+    """Make the folder of a report, before hours of scoring.
+
+    Raises:
+        ConfigError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--report {folder}: expected a folder to write to ({error.strerror}); give another"
+        ) from error
 
 
 def _of_fold(tracks: Sequence[Track], fold: int | None) -> list[Track]:
@@ -222,15 +243,19 @@ def _print_comparison(found: Comparison) -> None:
     table = Table("", "files", "A", "B", "B - A", "95 %", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for line in (found.accuracy, found.macro_f1, *found.recall):
-        interval = f"{100 * line.interval.low:+.1f} to {100 * line.interval.high:+.1f}" if line.interval else ""
+    lines = (found.accuracy, found.macro_f1, *found.recall)
+    for line in lines:
+        interval = f"{100 * line.interval.low:+.1f} to {100 * line.interval.high:+.1f}" if line.interval else "none"
         figures = (f"{100 * line.a:.1f}", f"{100 * line.b:.1f}", f"{100 * line.difference:+.1f}", interval)
         table.add_row(line.name, str(line.files), *figures)
     console = Console(highlight=False, markup=False)
     console.print(f"A: {found.a}\nB: {found.b}\nFiles judged by the {found.judged}.\n")
     console.print(table)
-    console.print(f"\nOnly A right: {found.only_a_right} files, only B right: {found.only_b_right}; {found.test}.")
-    console.print("Classes: recall, each interval by itself.\n")
+    console.print(f"\n{found.discordance}")
+    console.print("Classes: recall, each interval by itself.")
+    if any(line.interval is None for line in lines):
+        console.print("none: no interval, for whichever files are drawn, the difference is the same.")
+    console.print()
     console.print(found.sentence)
     if found.caution:
         console.print(found.caution)

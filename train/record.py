@@ -150,6 +150,10 @@ def read_record(path: Path) -> Record:
     Raises:
         RecordError: missing, not JSON, of another format, or with a missing, unknown or impossible value.
     """
+    if path.suffix == ".onnx":
+        raise RecordError(
+            f"record {path}: this is a model file; evaluate it with --report first, which writes a record"
+        )
     try:
         fields: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
