@@ -304,6 +304,19 @@ def test_two_devices_learn_what_one_does(tmp_path):
         Execution(devices=0)
 
 
+def test_a_gpu_that_is_not_there_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=r"expected 1 GPU, torch finds no GPU .* give --accelerator cpu, or auto"):
+        Execution(accelerator="gpu")
+    Execution(devices=2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"expected 2 GPUs, torch finds 1 GPU .* give --devices 1"):
+        Execution(devices=2)
+    with pytest.raises(ConfigError, match="among auto, cpu, gpu, got 'tpu'"):
+        Execution(accelerator="tpu")
+
+
 def test_what_goes_wrong_on_one_of_two_devices_is_one_sentence(tmp_path):
     module = tiny()
     with torch.no_grad():

@@ -221,10 +221,13 @@ def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     assert all(each.training.curves["train_loss"] and each.training.hardware for each in records)
     run("evaluate", tmp_path / "run", "--report", tmp_path / "again")
     for report in (tmp_path / "run/report", tmp_path / "again"):
-        assert f"{FOLDS} networks ({FOLDS} folds, 1 seed), 15 files" in (report / "run.md").read_text()
+        text = (report / "run.md").read_text()
+        assert f"{FOLDS} networks ({FOLDS} folds, 1 seed), 15 files" in text
+        assert "tested on fold 0 (folds as given; no recording in two folds); recipe lidy-parallel with batch" in text
+        assert "not calibrated" in text
     capsys.readouterr()
     run("compare", tmp_path / "run", tmp_path / "run")
-    assert "No difference is shown" in capsys.readouterr().out
+    assert "give the same answers on all 15 files" in capsys.readouterr().out
 
 
 def test_a_class_without_a_good_file_is_refused(cache, tmp_path):
@@ -260,6 +263,13 @@ def test_a_model_of_other_labels_is_refused(trained, music, cache):
         (["train", "--output", "x", "--folder", ".", "--all-folds", "--calibration-fold", "3"], "--calibration-fold"),
         (["train", "--output", "x", "--folder", ".", "--all-folds", "--export", "y.onnx"], "leave out --export"),
         (["train", "--output", "x", "--folder", ".", "--seeds", "2"], "goes with --all-folds"),
+        (["train", "--output", "x", "--folder", ".", "--accelerator", "foo"], "auto, cpu, gpu, got 'foo'"),
+        (["train", "--output", "x", "--folder", ".", "--lr", "fast"], "--lr RATE"),
+        (["train", "--output", "x", "--folder", ".", "--set", "nosuch=1"], "no such setting as 'nosuch'"),
+        (["train", "--output", f"{__file__}/run", "--folder", "."], "--output"),
+        (["train", "--output", "x", "--folder", ".", "--export", f"{__file__}/sub/model.onnx"], "--export"),
+        (["train", "--output", "x", "--folder", ".", "--export", "."], "this is a folder"),
+        (["export", "none.ckpt", "--output", f"{__file__}/model.onnx"], "--output"),
         (["export", "none.ckpt", "--output", "x.onnx"], "none.ckpt"),
     ],
 )

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, Timer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from models.errors import ConfigError, TrainingError
-from train.atomic_write import replacing
+from train.atomic_write import WriteError, replacing
 from train.module import IDENTITY_KEY, VALIDATION_LOSS, TrainingModule
 
 CHECKPOINT_NAME = "checkpoint.ckpt"
@@ -80,9 +80,9 @@ class CheckpointFiles(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:
+        except (WriteError, RuntimeError) as error:
             # Where a write fails, torch raises an error of its own on top.
-            reason = error if isinstance(error, OSError) else error.__context__
+            reason = error.__cause__ if isinstance(error, WriteError) else error.__context__
             if not isinstance(reason, OSError):
                 raise
             raise TrainingError(

@@ -38,7 +38,9 @@ _NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2", "
 
 def train(
     *,
-    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for checkpoints and curves.")],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder of this run: model, report, checkpoints.")
+    ],
     recipe: Annotated[
         str,
         typer.Option(
@@ -72,7 +74,13 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="[default: the recipe's]", rich_help_panel=HOW)
+        int | None,
+        typer.Option(
+            "--epochs",
+            min=1,
+            help="Times it learns from every training file.  [default: the recipe's]",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -112,7 +120,12 @@ def train(
         int, typer.Option("--seeds", min=1, help="Only with --all-folds: from --seed on, so many.", rich_help_panel=HOW)
     ] = 1,
     accelerator: Annotated[
-        str, typer.Option("--accelerator", help="What to train on: auto, cpu or gpu.", rich_help_panel=SPEED)
+        str,
+        typer.Option(
+            "--accelerator",
+            help="What to train on: auto (a GPU where there is one), cpu or gpu.",
+            rich_help_panel=SPEED,
+        ),
     ] = "auto",
     devices: Annotated[
         int, typer.Option("--devices", min=1, help="How many of them, each in a process.", rich_help_panel=SPEED)
@@ -151,6 +164,7 @@ def train(
     need_training_packages()
     from rich.console import Console
 
+    from train.atomic_write import require_writable_file, require_writable_folder
     from train.loop import Execution
     from train.pipeline import cross_validate, make_model, open_run
     from train.plan import Plan
@@ -168,8 +182,12 @@ def train(
     given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
     if epochs is not None:
         given["epochs"] = epochs
-    if lr not in (None, "auto"):
-        given["learning_rate"] = str(lr)
+    if lr is not None and lr != "auto":
+        given["learning_rate"] = _rate(lr)
+    execution = Execution(accelerator=accelerator, devices=devices, compiled=compiled)
+    require_writable_folder(output, option="--output")
+    if export_to is not None:
+        require_writable_file(export_to, option="--export")
     plan = Plan(
         recipe=recipe,
         settings=given,
@@ -204,7 +222,7 @@ def train(
         cache=cache or default_cache(),
         workers=workers,
         resume=resume,
-        execution=Execution(accelerator=accelerator, devices=devices, compiled=compiled),
+        execution=execution,
     )
     console = Console(highlight=False)
     if all_folds:
@@ -217,6 +235,8 @@ def train(
     record = make_model(run, model, resume=resume)
     for key, value in metrics(record).items():
         console.print(f"{key:24} {value:g}")
+    if not record.calibrated:
+        console.print(f"{'calibration':24} not calibrated: --calibration-fold fits how sure it says it is")
     page = write_report([record], output, paper=type(plan.make_recipe()).paper, model=model)
     console.print(f"model:  {model}\nreport: {page}")
 
@@ -233,9 +253,11 @@ def export(
     need_training_packages()
     from rich.console import Console
 
+    from train.atomic_write import require_writable_file
     from train.export import export as export_model
     from train.export import load_checkpoint, noise_windows
 
+    require_writable_file(output, option="--output")
     network, card = load_checkpoint(checkpoint)
     difference = export_model(network, card, output, windows=noise_windows(card))
     Console(highlight=False).print(f"model: {output} (torch and ONNX Runtime differ by {difference:.1e} at most)")
@@ -294,6 +316,13 @@ def need_training_packages() -> None:
             f"this command needs {names}, not part of the base install: "
             'in its folder, .venv/bin/pip install -c constraints.txt -e ".[train]"'
         )
+
+
+def _rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"expected --lr RATE, a number such as 0.01, or --lr auto, got {text!r}") from error
 
 
 def _setting(text: str) -> tuple[str, str]:

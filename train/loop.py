@@ -32,8 +32,11 @@ from train.module import TrainingModule
 from train.progress import on_terminal
 from train.run_folder import CURVES_NAME
 from train.segments import Segments
+from train.wording import counted
 
 FITTED_NAME: Final = "fitted.json"
+
+ACCELERATORS: Final = ("auto", "cpu", "gpu")
 
 Stopped = Literal["all epochs", "early", "time"]
 
@@ -43,9 +46,12 @@ class Execution:
     """What a network is trained on; changes its speed and the last digits of its weights, never what it learns from.
 
     Args:
-        accelerator: Lightning's: ``cpu``, ``gpu``, ``auto``.
+        accelerator: ``cpu``, ``gpu``, or ``auto``: a GPU where there is one.
         devices: how many of them. Each takes its share of every batch.
         compiled: run the network through ``torch.compile``.
+
+    Raises:
+        ConfigError: another accelerator, or more than this machine has.
     """
 
     accelerator: str = "auto"
@@ -55,6 +61,16 @@ class Execution:
     def __post_init__(self) -> None:
         if self.devices < 1:
             raise ConfigError(f"expected one device or more, got {self.devices}")
+        if self.accelerator not in ACCELERATORS:
+            raise ConfigError(f"expected an accelerator among {', '.join(ACCELERATORS)}, got {self.accelerator!r}")
+        gpus = _count_gpus()
+        wanted = self.devices if self.accelerator == "gpu" or (self.accelerator == "auto" and gpus) else 0
+        if wanted > gpus:
+            found = counted(gpus, "GPU") if gpus else "no GPU"
+            raise ConfigError(
+                f"expected {counted(wanted, 'GPU')}, torch finds {found} on this machine: "
+                + (f"give --devices {gpus}" if gpus else "give --accelerator cpu, or auto")
+            )
 
     @property
     def lightning_strategy(self) -> str:
@@ -135,6 +151,10 @@ def quieten_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+
+
+def _count_gpus() -> int:
+    return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
 
 def _check(module: TrainingModule, max_minutes: float | None, execution: Execution) -> None:

@@ -46,8 +46,10 @@ def make_recipe(name: str, settings: Mapping[str, object] | None = None) -> Reci
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
-        known = f"; the settings are {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"recipe {name}, {key}: {first['msg']}, got {first['input']!r}{known}") from error
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            raise ConfigError(f"recipe {name} has no such setting as {key!r}: the settings are {known}") from error
+        raise ConfigError(f"recipe {name}, {key}: {first['msg']}, got {first['input']!r}") from error
     except ValueError as error:
         raise ConfigError(f"recipe {name}: {error}") from error
     return recipe

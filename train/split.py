@@ -40,7 +40,7 @@ def split_by_fold(tracks: Iterable[Track], *, test_fold: int, calibration_fold: 
     folds = sorted({track.fold for track in tracks})
     for name, fold in (("test", test_fold), ("calibration", calibration_fold)):
         if fold is not None and fold not in folds:
-            raise DatasetError(f"expected a {name} fold among {folds}, got {fold}")
+            raise DatasetError(f"expected a {name} fold among {folds}, got {fold} (--{name}-fold)")
     if test_fold == calibration_fold:
         raise DatasetError(f"expected a calibration fold other than the test fold, got {test_fold} for both")
     held_out = {test_fold, calibration_fold}
@@ -69,7 +69,7 @@ def parse_shares(text: str) -> tuple[int, ...]:
     """
     shares = tuple(int(part) for part in text.split("/")) if re.fullmatch(r"\d+(/\d+){1,2}", text) else ()
     if sum(shares) != 100 or min(shares) < 1:
-        raise ConfigError(f"expected shares in percent that add up to 100, such as 80/20 or 75/15/10, got {text!r}")
+        raise ConfigError(f"expected --shares in percent that add up to 100, such as 80/20 or 75/15/10, got {text!r}")
     return shares
 
 
@@ -86,7 +86,11 @@ def assign_folds(tracks: Sequence[Track], *, folds: int, shares: Sequence[int] =
     parts = 100 // math.gcd(100, *shares) if shares else folds
     chosen = [tracks[number] for number in loose]
     # Shares are whole numbers of equal parts, and every class has to be in each of them.
-    fewer = "choose shares of fewer equal parts (80/20: 5, 80/10/10: 10)" if shares else "choose fewer --folds"
+    fewer = (
+        f"choose --shares of fewer equal parts than {parts} (80/20: 5, 80/10/10: 10)"
+        if shares
+        else "choose fewer --folds"
+    )
     _refuse_small_classes(chosen, parts, fewer)
     drawn = _draw(chosen, parts, seed, fewer)
     if shares:
