@@ -167,4 +167,4 @@ def test_decisions_in_words():
     assert describe(xu) == "majority of 15 random windows of 2 joined slices"
     overlapped = FileDecision(windows="consecutive", overlap=0.5, rule="sum")
     assert describe(overlapped) == "sum of all consecutive windows, 50% overlapped"
-    assert describe(FileDecision(windows="first")) == "the first window alone"
+    assert describe(FileDecision(windows="first")) == "first window alone"

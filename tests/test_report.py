@@ -16,6 +16,7 @@ from train.machine import measure_latency
 from train.recipe import Paper
 from train.reliability import Reliability
 from train.report import file_name, write_report
+from train.statistics import metrics
 
 PAPER = Paper(citation="Somebody 1999", reported="88.8 % of files", protocol="random split")
 CURVES = dict.fromkeys(("train_loss", "validation_loss", "train_accuracy"), (1.0, 0.5, 0.4)) | {
@@ -112,6 +113,41 @@ def test_a_published_decision_stands_beside_the_live_one():
     # All right: an interval that resampling cannot give.
     assert live.figures[0].interval.low == pytest.approx(0.025 ** (1 / 20))
     assert np.isnan(published.figures[3].value)
+
+
+def test_calibration_is_shown_only_where_there_was_one(tmp_path):
+    plain = random_record(0.7)
+    text = write_report([plain], tmp_path).with_suffix(".md").read_text()
+    assert "| | not calibrated |" in text
+    assert "at temperature 1 |" not in text
+    assert "not calibrated (temperature 1); a label enters at" in text
+    assert "ece_windows_before" in metrics(plain)
+    assert not {"ece_windows_after", "ece_vote_after"} & set(metrics(plain))
+    head = plain.card.head.model_copy(update={"temperature": 1.4})
+    fitted = plain.model_copy(update={"card": plain.card.model_copy(update={"heads": (head,)})})
+    page = write_report([fitted], tmp_path)
+    assert "| | at temperature 1 | calibrated |" in page.with_suffix(".md").read_text()
+    assert "not calibrated" not in page.read_text().lower()
+    assert {"ece_windows_after", "ece_vote_after"} <= set(metrics(fitted))
+
+
+def test_one_of_a_thing_is_no_plural_and_the_first_window_has_one_article(tmp_path):
+    one = record([file("x", "a", "a")], decision=FileDecision(windows="first"))
+    card = one.card.model_copy(update={"provenance": one.card.provenance.model_copy(update={"epochs": 1})})
+    page = write_report([one.model_copy(update={"card": card, "skipped": 1})], tmp_path, paper=PAPER)
+    for text in (page.read_text(), page.with_suffix(".md").read_text()):
+        assert "One network, 1 file." in text
+        assert "1 epoch, " in text
+        assert "1 file that does not decode or is too short" in text
+        assert "files judged by the first window alone" in text
+
+
+def test_curves_of_one_epoch_are_points_with_their_number():
+    one, two = ({"train_loss": (1.0, 0.5)[:epochs]} for epochs in (1, 2))
+    drawn = [draw_curves([curves], palette=LIGHT, format="svg").decode() for curves in (one, two)]
+    # Only a marker is filled with its curve's colour.
+    assert f"fill: {LIGHT.accents[0]}" in drawn[0]
+    assert f"fill: {LIGHT.accents[0]}" not in drawn[1]
 
 
 def test_a_class_without_files_is_named_and_breaks_nothing(tmp_path):

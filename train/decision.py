@@ -34,7 +34,7 @@ def describe(decision: FileDecision) -> str:
     number = f"{decision.count} " if decision.count else ""
     windows = {
         "hop": f"{number or 'all '}windows, one every hop",
-        "first": "the first window alone",
+        "first": "first window alone",
         "consecutive": f"{number or 'all '}consecutive windows"
         + (f", {decision.overlap:.0%} overlapped" if decision.overlap else ""),
         "random": f"{number}random windows" + (f" of {decision.slices} joined slices" if decision.slices > 1 else ""),

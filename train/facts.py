@@ -22,7 +22,7 @@ def facts(records: Sequence[Record], latency: Latency | None) -> tuple[tuple[str
         "Training": _training(records),
         "Data": card.provenance.data,
         "Protocol": protocol(records),
-        "Calibration": _calibration(record) if len(records) == 1 else "",
+        "Calibration": _calibration(records),
         "Level": f"audio made {record.level_db:+g} dB louder" if record.level_db else "",
         "Left out": _left_out(sum(each.skipped for each in records)),
         "Code": "; ".join(dict.fromkeys(f"commit {each.card.provenance.commit}" for each in records)),
@@ -34,7 +34,9 @@ def facts(records: Sequence[Record], latency: Latency | None) -> tuple[tuple[str
 def protocol(records: Sequence[Record]) -> str:
     """How training and test tracks were told apart: of the first network, and how many more there are like it."""
     first, *others = dict.fromkeys(each.card.provenance.protocol for each in records)
-    return f"{first}; likewise the {len(others)} others" if others else first
+    if not others:
+        return first
+    return f"{first}; likewise the other" if len(others) == 1 else f"{first}; likewise the {len(others)} others"
 
 
 def _latency(latency: Latency) -> str:
@@ -48,7 +50,8 @@ def _training(records: Sequence[Record]) -> str:
     seeds = sorted({each.seed for each in records})
     return ", ".join(
         [
-            f"{' to '.join(str(number) for number in dict.fromkeys((epochs[0], epochs[-1])))} epochs",
+            f"{' to '.join(str(number) for number in dict.fromkeys((epochs[0], epochs[-1])))} "
+            f"epoch{'' if epochs[-1] == 1 else 's'}",
             f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
             *([f"{sum(minutes):.1f} minutes in all"] if minutes else []),
             *([f"on {'; '.join(hardware)}"] if hardware else []),
@@ -56,10 +59,19 @@ def _training(records: Sequence[Record]) -> str:
     )
 
 
-def _calibration(record: Record) -> str:
-    head = record.card.head
-    return f"temperature {head.temperature:g}; a label enters at {head.enter:g} and leaves below {head.leave:g}"
+def _calibration(records: Sequence[Record]) -> str:
+    head = records[0].card.head
+    thresholds = f"a label enters at {head.enter:g} and leaves below {head.leave:g}"
+    if not any(record.calibrated for record in records):
+        return f"not calibrated (temperature 1); {thresholds}"
+    return f"temperature {head.temperature:g}; {thresholds}" if len(records) == 1 else ""
 
 
 def _left_out(files: int) -> str:
-    return f"{files} files that do not decode or are too short" if files else ""
+    if not files:
+        return ""
+    return (
+        f"{files} files that do not decode or are too short"
+        if files > 1
+        else "1 file that does not decode or is too short"
+    )

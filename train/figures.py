@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,7 @@ def draw_confusion(
 
 def draw_reliability(after: Mapping[str, Reliability], *, palette: Palette, format: Format) -> bytes:
     """Accuracy by confidence, a line each; the size of a point is the share of the answers that are so confident."""
-    with _picture((5.2, 4.6), palette) as (figure, (axes,)):
+    with _picture((5.2, 5.2), palette) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=palette.ink, linewidth=1, linestyle=(0, (2, 3)), label="as confident as right")
         for (name, reliability), colour, marker in zip(after.items(), palette.accents, "os", strict=False):
             answers = np.array(reliability.answers)
@@ -82,12 +82,15 @@ def draw_reliability(after: Mapping[str, Reliability], *, palette: Palette, form
             axes.scatter(confidence, right, s=sizes, color=colour, marker=marker, zorder=3, alpha=0.85, linewidths=0)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=f"confidence ({BINS} bins)", ylabel="accuracy", aspect="equal")
         axes.grid(color=palette.faint, linewidth=0.7)
-        _legend(axes, palette, loc="upper left")
+        # Above the square: inside it, curves may run anywhere.
+        _legend(axes, palette, loc="lower left", bbox_to_anchor=(0, 1.01), borderaxespad=0)
         return _saved(figure, format)
 
 
 def draw_curves(runs: Sequence[Curves], *, palette: Palette, format: Format) -> bytes:
     """Loss and accuracy over the epochs, training and validation: a faint line a network, a strong one their mean."""
+    from matplotlib.ticker import MaxNLocator
+
     with _picture((8.6, 3.5), palette, columns=2) as (figure, both):
         for axes, figure_name in zip(both, ("loss", "accuracy"), strict=True):
             for name, colour in zip(("train", "validation"), palette.accents, strict=True):
@@ -95,13 +98,14 @@ def draw_curves(runs: Sequence[Curves], *, palette: Palette, format: Format) -> 
                 if not curves:
                     continue
                 for curve in curves if len(curves) > 1 else []:
-                    axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, linewidth=0.8, alpha=0.3)
-                mean = _mean_curve(curves)
-                axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=1.8, label=_LEARNING[name])
+                    _plot(axes, curve, color=colour, linewidth=0.8, alpha=0.3)
+                _plot(axes, _mean_curve(curves), color=colour, linewidth=1.8, label=_LEARNING[name])
             axes.set_xlabel("epoch")
             axes.set_title(f"{figure_name} of windows", fontsize=10, loc="left", color=palette.ink)
             axes.grid(color=palette.faint, linewidth=0.7)
-            axes.locator_params(axis="x", integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            if max((np.size(line.get_xdata()) for line in axes.lines), default=0) == 1:
+                axes.set_xlim(0, 2)  # one epoch is a point, with its number in the middle
             if figure_name == "accuracy":
                 axes.set_ylim(0, 1.02)
             if axes.has_data():
@@ -122,9 +126,21 @@ def _mean_curve(curves: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.flo
     return np.asarray(np.mean([curve[:epochs] for curve in curves], axis=0))
 
 
-def _legend(axes: Axes, palette: Palette, *, loc: Literal["upper left", "best"]) -> None:
+def _plot(axes: Axes, curve: npt.NDArray[np.float64], **style: Any) -> None:
+    """A curve over the epochs, from the first; with points where a line would have no length."""
+    lone = np.isfinite(curve).sum() == 1
+    axes.plot(np.arange(1, len(curve) + 1), curve, marker="o" if lone else None, **style)
+
+
+def _legend(axes: Axes, palette: Palette, *, loc: Literal["lower left", "best"], **place: Any) -> None:
     axes.legend(
-        loc=loc, fontsize=8.5, frameon=True, facecolor=palette.background, edgecolor="none", labelcolor=palette.ink
+        loc=loc,
+        fontsize=8.5,
+        frameon=True,
+        facecolor=palette.background,
+        edgecolor="none",
+        labelcolor=palette.ink,
+        **place,
     )
 
 

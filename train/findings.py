@@ -133,15 +133,20 @@ class Findings:
         """What was measured, in a line."""
         if len(self.records) == 1:
             where = "" if self.first.fold is None else f" of fold {self.first.fold}"
-            return f"One network, {self.files:,} files{where}"
+            return f"One network, {_many(self.files, 'file')}{where}"
         folds, seeds = ({getattr(record, name) for record in self.records} for name in ("fold", "seed"))
         tested = f"{_many(len(folds), 'fold')}, {_many(len(seeds), 'seed')}"
-        return f"{len(self.records)} networks ({tested}), {self.files:,} files"
+        return f"{len(self.records)} networks ({tested}), {_many(self.files, 'file')}"
 
     @property
     def unheard(self) -> tuple[str, ...]:
         """Classes of the model without a file to test on: they are in no mean."""
         return tuple(line.label for line in self.classes if not line.files)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether any network's confidence was fitted; else it is the same before and after."""
+        return any(record.calibrated for record in self.records)
 
     @property
     def protocol(self) -> str:
@@ -291,4 +296,4 @@ def _mistakes(records: Sequence[Record]) -> tuple[Mistake, ...]:
 
 
 def _many(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"

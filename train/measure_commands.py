@@ -234,6 +234,8 @@ def _print_metrics(record: Record) -> None:
 
     for key, value in metrics(record).items():
         print(f"{key:24} {value:g}")
+    if not record.calibrated:
+        print(f"{'calibration':24} not calibrated")
 
 
 def _print_comparison(found: Comparison) -> None:

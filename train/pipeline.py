@@ -182,9 +182,11 @@ def measure_fold(
     """
     split = split_by_fold(run.tracks, test_fold=test_fold, calibration_fold=watched_fold)
     stage = fold_name(test_fold, seed)
-    protocol = f"trained on folds {sorted({track.fold for track in split.training})}, tested on fold {test_fold}"
-    if watched_fold is not None:
-        protocol += f"; stopped by the loss on fold {watched_fold}"
+    stopped = "" if watched_fold is None else f"; stopped by the loss on fold {watched_fold}"
+    protocol = (
+        f"trained on folds {sorted({track.fold for track in split.training})}, tested on fold {test_fold}"
+        f"{_disjoint(run.tracks, run.plan)}{stopped}{_recipe(run.plan)}"
+    )
     fitted = run.network(
         stage, split.training, split.calibration, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes
     )
@@ -230,9 +232,13 @@ def _protocol(tracks: Sequence[Track], plan: Plan) -> str:
         if plan.calibration_fold is not None
         else ""
     )
+    tested = f"tested on fold {plan.test_fold}{_disjoint(tracks, plan)}"
+    return f"trained on folds {folds}, {tested}{calibrated}{_recipe(plan)}"
+
+
+def _recipe(plan: Plan) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in sorted(plan.settings.items()) if key != "epochs")
-    changed = f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
-    return f"trained on folds {folds}, tested on fold {plan.test_fold}{_disjoint(tracks, plan)}{calibrated}{changed}"
+    return f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
 
 
 def _disjoint(tracks: Sequence[Track], plan: Plan) -> str:

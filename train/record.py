@@ -128,6 +128,11 @@ class Record(_Part):
         return self.card.head.labels
 
     @property
+    def calibrated(self) -> bool:
+        """Whether its confidence was fitted to tracks: an untouched one stands at temperature 1."""
+        return self.card.head.temperature != 1.0
+
+    @property
     def seed(self) -> int:
         """The seed that the network was trained with."""
         return self.card.provenance.seed
