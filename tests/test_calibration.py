@@ -12,6 +12,7 @@ from train.calibration import (
     ScoredTracks,
     calibrate,
     choose_enter,
+    end_of_range,
     fit_temperature,
     smooth,
     temper,
@@ -68,6 +69,14 @@ def test_a_hopeless_network_still_gets_valid_thresholds():
     head = calibrate(HEAD, scored(logits, random.integers(0, 4, 50)))
     assert 0.0 < head.leave < head.enter <= 0.9
     assert head.labels == LABELS
+
+
+def test_a_temperature_at_the_end_of_its_range_is_told():
+    logits, _ = honest_logits(np.random.default_rng(4), tracks=50)
+    for targets, why in (("argmax", "too few mistakes"), ("argmin", "too few right answers")):
+        labels = np.array([getattr(track[0], targets)() for track in logits])
+        assert why in end_of_range(calibrate(HEAD, scored(logits, labels)).temperature)
+    assert end_of_range(1.0) == ""
 
 
 def test_nothing_to_calibrate_on_is_an_error():

@@ -45,20 +45,19 @@ def curves(folder):
 
 @pytest.fixture
 def stop_in(monkeypatch):
-    """Makes training stop with ``Stopped`` at the beginning of the given epoch, until told None."""
+    """Makes training stop with its second item at the beginning of the epoch of the first, until told None."""
 
     class Stopped(Exception):
         pass
 
-    whole, at = Curves.on_train_epoch_start, [None]
+    whole, at = Curves.on_train_epoch_start, [None, Stopped]
 
     def start(self, trainer, module):
         if trainer.current_epoch + 1 == at[0]:
-            raise Stopped
+            raise at[1]
         whole(self, trainer, module)
 
     monkeypatch.setattr(Curves, "on_train_epoch_start", start)
-    at.append(Stopped)
     return at
 
 
@@ -244,6 +243,47 @@ def test_a_loss_that_is_no_number_ends_training(tmp_path, schedule):
     with pytest.raises(TrainingError, match=r"diverged in epoch 1: .* lower learning_rate"):
         fit(module, tmp_path)
     assert not (tmp_path / CHECKPOINT_NAME).exists()
+
+
+def test_an_absurd_loss_ends_training(tmp_path):
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d: expected a loss of 1\.1 .*; lower learning_rate"):
+        fit(tiny(learning_rate=1e9), tmp_path)
+    assert not (tmp_path / CHECKPOINT_NAME).exists()
+
+
+@pytest.fixture
+def kept_signals():
+    """Lightning has Ctrl-C ignored once it has seen one."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("kept_signals")
+def test_ctrl_c_says_how_far_it_came(tmp_path, stop_in):
+    stop_in[:] = [3, KeyboardInterrupt]
+    with pytest.raises(KeyboardInterrupt, match=r"^stopped after 2 epochs$"):
+        fit(tiny(), tmp_path)
+
+
+@pytest.mark.usefixtures("kept_signals")
+def test_ctrl_c_in_the_middle_of_a_checkpoint_is_ctrl_c(tmp_path, monkeypatch):
+    class Pressed:
+        def __init__(self, file):
+            self._file = file
+
+        def write(self, _data):
+            raise KeyboardInterrupt
+
+        def flush(self):
+            self._file.flush()
+
+    fit(tiny(epochs=1), tmp_path)
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda values, file: save(values, Pressed(file)))
+    with pytest.raises(KeyboardInterrupt, match=r"^stopped after 1 epoch$"):
+        fit(tiny(), tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT_NAME, CURVES_NAME}
 
 
 def in_a_process(target, *arguments, **options):

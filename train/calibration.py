@@ -29,6 +29,8 @@ _ENTER_CHOICES = np.arange(0.30, 0.905, 0.01)
 _MIN_DECIDED = 0.05
 """Thresholds reached less often than this say nothing about accuracy."""
 _TEMPERATURE_RANGE = (0.1, 10.0)
+_AT_THE_END = 1.02
+"""The search comes so near to an end of the range."""
 _TINY = 1e-30
 
 
@@ -82,6 +84,16 @@ def fit_temperature(scored: ScoredTracks) -> float:
 
     bounds = tuple(np.log(_TEMPERATURE_RANGE))
     return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def end_of_range(temperature: float) -> str:
+    """A remark on a temperature that the search ended at, not the files; empty for any other."""
+    least, greatest = _TEMPERATURE_RANGE
+    if temperature < least * _AT_THE_END:
+        return " (at the end of its range: too few mistakes on these files to fit it)"
+    if temperature > greatest / _AT_THE_END:
+        return " (at the end of its range: too few right answers on these files to fit it)"
+    return ""
 
 
 def choose_enter(scored: ScoredTracks, *, target_accuracy: float = TARGET_ACCURACY) -> float:

@@ -81,8 +81,10 @@ class CheckpointFiles(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except (WriteError, RuntimeError) as error:
-            # Where a write fails, torch raises an error of its own on top.
+            # Where a write fails or is interrupted, torch raises an error of its own on top.
             reason = error.__cause__ if isinstance(error, WriteError) else error.__context__
+            if isinstance(reason, KeyboardInterrupt):
+                raise reason from None
             if not isinstance(reason, OSError):
                 raise
             raise TrainingError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -165,6 +167,7 @@ def train(
     from rich.console import Console
 
     from train.atomic_write import require_writable_file, require_writable_folder
+    from train.closing import closing_words
     from train.loop import Execution
     from train.pipeline import cross_validate, make_model, open_run
     from train.plan import Plan
@@ -182,8 +185,7 @@ def train(
     given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
     if epochs is not None:
         given["epochs"] = epochs
-    if lr is not None and lr != "auto":
-        given["learning_rate"] = _rate(lr)
+    given |= _rate(lr)
     execution = Execution(accelerator=accelerator, devices=devices, compiled=compiled)
     require_writable_folder(output, option="--output")
     if export_to is not None:
@@ -213,32 +215,28 @@ def train(
         data=data,
         licence=licence,
     )
-    if download:
-        for each in plan.datasets:
-            download_dataset(each, data_home=data_home)
-    run = open_run(
-        plan,
-        output,
-        cache=cache or default_cache(),
-        workers=workers,
-        resume=resume,
-        execution=execution,
-    )
     console = Console(highlight=False)
-    if all_folds:
-        records = cross_validate(run, seeds=seeds, resume=resume)
-        model = output / records[0].name / MODEL_NAME  # one for all: they are alike
-        page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper, model=model)
-        console.print(f"report of all folds: {page}")
-        return
     model = export_to or output / MODEL_NAME
-    record = make_model(run, model, resume=resume)
-    for key, value in metrics(record).items():
-        console.print(f"{key:24} {value:g}")
-    if not record.calibrated:
-        console.print(f"{'calibration':24} not calibrated: --calibration-fold fits how sure it says it is")
-    page = write_report([record], output, paper=type(plan.make_recipe()).paper, model=model)
-    console.print(f"model:  {model}\nreport: {page}")
+    with _says_how_to_go_on(output):
+        if download:
+            for each in plan.datasets:
+                download_dataset(each, data_home=data_home)
+        run = open_run(
+            plan, output, cache=cache or default_cache(), workers=workers, resume=resume, execution=execution
+        )
+        if all_folds:
+            records = cross_validate(run, seeds=seeds, resume=resume)
+            first = output / records[0].name / MODEL_NAME  # one for all: they are alike
+            page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper, model=first)
+            shipped = "none to ship, for each network lacks a fold; the same without --all-folds makes one"
+        else:
+            records = [make_model(run, model, resume=resume)]
+            for key, value in metrics(records[0]).items():
+                console.print(f"{key:24} {value:g}")
+            page = write_report(records, output, paper=type(plan.make_recipe()).paper, model=model)
+            shipped = str(model)
+    for line in (*closing_words(records), f"model:  {shipped}", f"report: {page}"):
+        console.print(line, soft_wrap=True)
 
 
 def export(
@@ -318,9 +316,25 @@ def need_training_packages() -> None:
         )
 
 
-def _rate(text: str) -> float:
+@contextmanager
+def _says_how_to_go_on(output: Path) -> Iterator[None]:
+    """What Ctrl-C leaves behind, in one sentence, wherever in the run it comes."""
+    from train.plan import PLAN_NAME
+    from train.progress import say
+
     try:
-        return float(text)
+        yield
+    except KeyboardInterrupt as stop:
+        begun = (output / PLAN_NAME).exists()
+        how = "with --resume goes on" if begun else "starts again, and finds the features that were done"
+        say(f"{stop or 'stopped'}; the same command {how}")
+        raise typer.Exit(130) from stop
+
+
+def _rate(text: str | None) -> dict[str, float]:
+    """The recipe's setting; none where the recipe's own is asked for, or a range test."""
+    try:
+        return {} if text in (None, "auto") else {"learning_rate": float(str(text))}
     except ValueError as error:
         raise ConfigError(f"expected --lr RATE, a number such as 0.01, or --lr auto, got {text!r}") from error
 

@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -15,6 +15,10 @@ from models.errors import TrainingError
 from train.atomic_write import replacing
 from train.module import TrainingModule
 from train.progress import say
+
+_HOPELESS: Final = 100.0
+"""Training ends after an epoch whose mean loss is so many times that of giving every class the same chance. Features
+that are not normalised begin at some ten times that at worst; what is beyond does not come back."""
 
 
 class Curves(Callback):
@@ -41,9 +45,12 @@ class Curves(Callback):
         assert isinstance(pl_module, TrainingModule)
         epoch, figures = trainer.current_epoch + 1, pl_module.figures()
         seconds = time.perf_counter() - self._started
-        if not all(math.isfinite(value) for value in figures.values()):
+        even = math.log(len(pl_module.card.head.labels))
+        loss = figures["train_loss"]
+        if loss > _HOPELESS * even or not all(math.isfinite(value) for value in figures.values()):
             raise TrainingError(
-                f"training diverged in epoch {epoch}: expected a loss that is a number, got none; lower learning_rate"
+                f"training diverged in epoch {epoch}: expected a loss of {even:.1f} (as by chance) or less, got "
+                f"{f'{loss:.3g}' if math.isfinite(loss) else 'none that is a number'}; lower learning_rate (--lr)"
             )
         if not trainer.is_global_zero:
             return
@@ -59,10 +66,3 @@ class Curves(Callback):
             say(line)
         else:
             trainer.progress_bar_callback.print(line)  # above the bar, not through it
-
-    def on_exception(
-        self, trainer: lightning.Trainer, _module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Say how a run that a person stopped goes on; Lightning ends the process then."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            say(f"stopped after {trainer.current_epoch} epochs; the same command with --resume goes on")

@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from models.errors import ConfigError, TrainingError
 from train.atomic_write import replacing
-from train.loop import Execution, quieten_lightning, require_new
+from train.loop import Execution, interruptible, quieten_lightning, require_new
 from train.module import TrainingModule
 from train.progress import say
 from train.segments import Batch, Segments
@@ -187,5 +187,6 @@ def _losses(module: TrainingModule, accelerator: str) -> list[float]:
             reload_dataloaders_every_n_epochs=1,
             default_root_dir=scratch,
         )
-        trainer.fit(probe)
+        with interruptible():
+            trainer.fit(probe)
     return probe.losses

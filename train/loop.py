@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -117,23 +119,35 @@ def fit(
     Raises:
         ConfigError: the folder holds a checkpoint and ``resume`` is not given, or one of another training or of more
             epochs; the recipe's patience without validation files; more devices than windows in a batch.
-        TrainingError: the loss is not a number any more, or a checkpoint cannot be written.
+        TrainingError: the loss is absurd or not a number any more, or a checkpoint cannot be written.
+        KeyboardInterrupt: after how many epochs, in words.
     """
     execution, epochs = execution or Execution(), module.recipe.epochs
     require_new(folder, resume=resume)
     _check(module, max_minutes, execution)
     before = read_progress(folder, module)
     if before.epochs > epochs:
-        raise ConfigError(f"{folder} has {before.epochs} epochs, not {epochs}: ask for more, or give another --output")
+        raise ConfigError(
+            f"{folder} has {counted(before.epochs, 'epoch')}, not {epochs}: ask for more, or give another --output"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder, (CHECKPOINT_NAME, BEST_NAME, CURVES_NAME, FITTED_NAME))
-    limit_s = None if max_minutes is None else max_minutes * 60
+    limit_s = _seconds(max_minutes)
     if not _is_over(before, epochs, limit_s):
         (folder / FITTED_NAME).unlink(missing_ok=True)
         _train(module, folder, limit_s=limit_s, resumed=before.epochs > 0, execution=execution)
     fitted = _fitted(folder, read_progress(folder, module), module)
     fitted.write(folder)
     return fitted
+
+
+def is_over(module: TrainingModule, folder: Path, *, max_minutes: float | None = None) -> bool:
+    """True if ``fit`` would find nothing left to train in ``folder``.
+
+    Raises:
+        ConfigError: the folder holds a checkpoint of another training.
+    """
+    return _is_over(read_progress(folder, module), module.recipe.epochs, _seconds(max_minutes))
 
 
 def require_new(folder: Path, *, resume: bool) -> None:
@@ -153,6 +167,17 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", module="lightning")
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Lightning ends the process itself where a person presses Ctrl-C: that is for the command to do."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise end.__context__ from None
+        raise
+
+
 def _count_gpus() -> int:
     return torch.cuda.device_count() or int(torch.backends.mps.is_available())
 
@@ -166,6 +191,10 @@ def _check(module: TrainingModule, max_minutes: float | None, execution: Executi
     least = min(each.least_batch for each in loaders if isinstance(each, Segments))
     if least < execution.devices:
         raise ConfigError(f"expected a window of every batch for each of {execution.devices} devices, got {least}")
+
+
+def _seconds(minutes: float | None) -> float | None:
+    return None if minutes is None else minutes * 60
 
 
 def _is_over(progress: Progress, epochs: int, limit_s: float | None) -> bool:
@@ -216,7 +245,10 @@ def _train(module: TrainingModule, folder: Path, *, limit_s: float | None, resum
         default_root_dir=folder,
     )
     try:
-        trainer.fit(module, ckpt_path=folder / CHECKPOINT_NAME if resumed else None, weights_only=True)
+        with interruptible():
+            trainer.fit(module, ckpt_path=folder / CHECKPOINT_NAME if resumed else None, weights_only=True)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"stopped after {counted(trainer.current_epoch, 'epoch')}") from stop
     except ProcessRaisedException as error:
         # All that comes back from another process is the text of its error.
         *_, sentence = str(error).strip().splitlines()

@@ -18,14 +18,14 @@ from models.errors import ConfigError, DatasetError
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
-from train.calibration import calibrate
+from train.calibration import calibrate, end_of_range
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card
 from train.features import TrackFeatures, read_features
 from train.leakage import without_leaks
 from train.leaks import Leaks
 from train.learning_rate import PICTURE_NAME, find_learning_rate
-from train.loop import Execution, Fitted, fit
+from train.loop import Execution, Fitted, fit, is_over
 from train.machine import describe_machine
 from train.module import TrainingModule
 from train.plan import Plan
@@ -36,6 +36,7 @@ from train.segments import LabelledFrames
 from train.split import Split, split_by_fold
 from train.statistics import metrics
 from train.track import Track, describe_counts, describe_folds, labels_of
+from train.wording import counted
 
 _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 
@@ -72,7 +73,6 @@ class Run:
         if like is not None and like.best_epoch is not None:
             recipe = recipe.model_copy(update={"epochs": like.best_epoch, "patience": 0})
         card = self.plan.card(self.tracks, protocol=protocol, epochs=recipe.epochs, seed=seed)
-        say(f"{stage}: training on {len(training)} tracks ({describe_counts(training)}), {recipe.epochs} epochs")
         labels = card.head.labels
         module = TrainingModule(
             card,
@@ -86,7 +86,14 @@ class Run:
         elif self.plan.find_learning_rate:
             module.learning_rate = find_learning_rate(module, folder=folder, resume=resume, execution=self.execution)
             say(f"{stage}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
-        return fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
+        done = resume and is_over(module, folder, max_minutes=max_minutes)
+        if not done:
+            epochs = counted(recipe.epochs, "epoch")
+            say(f"{stage}: training on {counted(len(training), 'track')} ({describe_counts(training)}), {epochs}")
+        fitted = fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
+        if done:
+            say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
+        return fitted
 
     def export(self, checkpoint: Path, path: Path, *, head: Head | None = None) -> None:
         """Write a checkpoint as a model file, compared on real windows; with a calibrated head if given."""
@@ -221,7 +228,10 @@ def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, Fitted]:
     run.export(fitted.checkpoint, model)
     scorer = load_scorer(model, ScorerKind.ONNX)
     head = calibrate(scorer.card.head, score_windows(scorer, split.calibration, run.features.features))
-    say(f"calibrated on fold {run.plan.calibration_fold}: temperature {head.temperature}, enter {head.enter:g}")
+    say(
+        f"calibrated on fold {run.plan.calibration_fold}: temperature {head.temperature:g}"
+        f"{end_of_range(head.temperature)}, enter {head.enter:g}"
+    )
     return head, fitted
 
 

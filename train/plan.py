@@ -112,15 +112,14 @@ class Plan(BaseModel):
         except (ValidationError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: expected the plan of a training run, cannot read it: {error}") from error
         old, new = _comparable(kept), _comparable(self)
-        changed = [f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in new if old.get(key) != new.get(key)]
+        changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
         if changed:
             raise ConfigError(f"{folder} holds a run with other settings ({'; '.join(changed)}): give another --output")
 
 
 def _comparable(plan: Plan) -> dict[str, object]:
-    fields = plan.model_dump(mode="json")
-    recipe = plan.make_recipe().model_dump(exclude={"epochs"})
-    return {**fields, "settings": recipe}
+    # One by one, so that only the settings that differ are named.
+    return plan.model_dump(mode="json", exclude={"settings"}) | plan.make_recipe().model_dump(exclude={"epochs"})
 
 
 def commit_of_this_code() -> str:
