@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 
 import numpy as np
@@ -132,7 +133,8 @@ def test_a_found_rate_is_that_of_both_networks(music, cache, tmp_path):
 def test_a_run_is_not_overwritten_or_mixed_with_another(music, cache, trained):
     with pytest.raises(ConfigError, match="give --resume"):
         train(music, cache, trained, "--calibration-fold", 3, "--group-column", "artist", "--set", "random_gain_db=6")
-    with pytest.raises(ConfigError, match=r"calibration_fold 3 -> 2"):
+    changed = r"other settings \(calibration_fold 3 -> 2; random_gain_db 6\.0 -> 0\.0\):"
+    with pytest.raises(ConfigError, match=changed):
         train(music, cache, trained, "--calibration-fold", 2, "--group-column", "artist", "--resume")
 
 
@@ -216,6 +218,12 @@ def test_evaluate_tests_what_training_has_left_in_the_fold(cache, tmp_path, caps
 
 def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     train(music, cache, tmp_path / "run", "--all-folds", epochs=1)
+    told = capsys.readouterr().out
+    assert re.search(r"% of 15 files named rightly .* over 5 networks together; 95 % interval \d.*\nfew files: ", told)
+    assert "the same without --all-folds makes one" in told
+    assert f"report: {tmp_path / 'run/report/run.html'}" in told
+    train(music, cache, tmp_path / "run", "--all-folds", "--resume", epochs=1)
+    assert "fold-0-seed-0: done, 1 epoch\n" in capsys.readouterr().err
     records = read_records(tmp_path / "run")
     assert [each.fold for each in records] == list(range(FOLDS))
     assert all(each.training.curves["train_loss"] and each.training.hardware for each in records)
