@@ -108,7 +108,10 @@ def test_small_classes_are_named():
 
 def test_small_classes_are_told_of_shares_that_need_fewer():
     tracks = loose({"a": 30, "b": 12})
-    told = r"at least 20 tracks of every class.*b has 12: .* or choose --shares of fewer equal parts than 20 \(80/20: 5, 80"
+    told = (
+        r"at least 20 tracks of every class.*b has 12: .*"
+        r" or choose --shares of fewer equal parts than 20 \(80/20: 5, 80"
+    )
     with pytest.raises(DatasetError, match=told) as caught:
         assign_folds(tracks, folds=5, shares=parse_shares("75/15/10"), seed=0)
     assert "--folds" not in str(caught.value)
