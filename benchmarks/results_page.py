@@ -84,8 +84,8 @@ def _claims(found: dict[str, Any], claims: Sequence[str]) -> list[str]:
         "## What the papers claim, on that split",
         "",
         "Paired over the files of the split (bootstrap interval, McNemar's exact test: `genrescope compare`); *holds* "
-        "and *the opposite* where chance explains the difference by neither. One seed and few files: only large differences "
-        "can show. A network that the time limit stopped had less training than its paper's.",
+        "and *the opposite* where chance explains the difference by neither. One seed and few files: only large "
+        "differences can show. A network that the time limit stopped had less training than its paper's.",
         "",
         "| claim | without | with | points (95 % interval) | p | on this data |",
         "|---|---:|---:|---|---:|---|",
