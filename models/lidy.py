@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.errors import ConfigError
 from models.heads import Heads
+from models.initialise import start_glorot_uniform
 from models.normalise import Standardise
 
 HIDDEN_UNITS = 200
@@ -84,11 +85,7 @@ class LidyNetwork(nn.Module):
         self.hidden = nn.Linear(sum(prod(shape) for shape in shapes), HIDDEN_UNITS)
         self.dropout = nn.Dropout(DROPOUT)
         self.heads = Heads(HIDDEN_UNITS, heads)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        start_glorot_uniform(self)
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """``features`` (batch, bands, frames), log10 mel; returns each head's logits, (batch, classes)."""

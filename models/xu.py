@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from models.errors import ConfigError
 from models.heads import Heads
+from models.initialise import start_glorot_uniform
 from models.normalise import Standardise
 
 HIDDEN_UNITS = 200
@@ -63,11 +64,7 @@ class XuNetwork(nn.Module):
             nn.Dropout(DROPOUT),
         )
         self.heads = Heads(HIDDEN_UNITS, heads)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        start_glorot_uniform(self)
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """``features`` (batch, bands, frames), mel in decibels; returns each head's logits, (batch, classes)."""

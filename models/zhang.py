@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models.errors import ConfigError
 from models.heads import Heads
+from models.initialise import start_glorot_uniform
 from models.normalise import UnitRange
 
 HIDDEN_UNITS = 128
@@ -25,12 +26,10 @@ DROPOUT = 0.25
 
 
 def _start_as_keras(network: nn.Module) -> None:
+    start_glorot_uniform(network)
     for module in network.modules():
         if isinstance(module, nn.Conv1d):
             nn.init.normal_(module.weight, std=0.05)
-        elif isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             assert module.bias is not None
             nn.init.zeros_(module.bias)
 
