@@ -142,7 +142,9 @@ def open_run(
 
 
 def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
-    """Refuse at the beginning what would end a run of days in its last fold."""
+    """Refuse at the beginning what would end a run after its features, or days later in its last fold."""
+    if plan.make_recipe().patience and plan.calibration_fold is None and not plan.all_folds:
+        raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
     for tested, held_out in _turns(plan, tracks) if plan.all_folds else [(plan.test_fold, plan.calibration_fold)]:
         split_by_fold(tracks, test_fold=tested, calibration_fold=held_out)
 
@@ -157,8 +159,6 @@ def _turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
 def make_model(run: Run, model: Path, *, resume: bool) -> Record:
     """Train, calibrate, export to ``model`` and measure on the test fold; the figures stand in the card."""
     plan = run.plan
-    if plan.make_recipe().patience and plan.calibration_fold is None:
-        raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
     split = split_by_fold(run.tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
     head, first = None, None
     if plan.calibration_fold is not None:
