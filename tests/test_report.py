@@ -59,7 +59,7 @@ def run(folds=2, seeds=2):
 
 def test_the_page_needs_nothing_else_and_says_it_all(tmp_path):
     model = save_toy(tmp_path / "toy.onnx")
-    path = write_report(run(), tmp_path / "report", paper=PAPER, model=model)
+    path = write_report(find(run(), paper=PAPER, latency=measure_latency(model)), tmp_path / "report")
     page = Page(path.read_text())
     assert page.open == []
     assert page.addresses
@@ -81,7 +81,7 @@ def test_the_page_needs_nothing_else_and_says_it_all(tmp_path):
 
 
 def test_markdown_has_the_same_figures_and_pictures_beside_it(tmp_path):
-    path = write_report(run(), tmp_path, paper=PAPER)
+    path = write_report(find(run(), paper=PAPER), tmp_path)
     text = path.with_suffix(".md").read_text()
     pictures = re.findall(r"\]\((.*?)\)", text)
     assert len(pictures) == 4
@@ -97,7 +97,7 @@ def test_markdown_has_the_same_figures_and_pictures_beside_it(tmp_path):
 
 
 def test_one_network_has_no_table_of_folds_and_says_what_its_interval_leaves_out(tmp_path):
-    text = write_report([random_record(0.7, fold=3)], tmp_path).with_suffix(".md").read_text()
+    text = write_report(find([random_record(0.7, fold=3)]), tmp_path).with_suffix(".md").read_text()
     assert "One network, 60 files of fold 3" in text
     assert "Folds and seeds" not in text
     assert "do not cover the chance in training" in text
@@ -117,7 +117,7 @@ def test_a_published_decision_stands_beside_the_live_one():
 
 def test_calibration_is_shown_only_where_there_was_one(tmp_path):
     plain = random_record(0.7)
-    text = write_report([plain], tmp_path).with_suffix(".md").read_text()
+    text = write_report(find([plain]), tmp_path).with_suffix(".md").read_text()
     assert "| | not calibrated |" in text
     assert "at temperature 1 |" not in text
     assert "not calibrated (temperature 1); a label enters at" in text
@@ -125,7 +125,7 @@ def test_calibration_is_shown_only_where_there_was_one(tmp_path):
     assert not {"ece_windows_after", "ece_vote_after"} & set(metrics(plain))
     head = plain.card.head.model_copy(update={"temperature": 1.4})
     fitted = plain.model_copy(update={"card": plain.card.model_copy(update={"heads": (head,)})})
-    page = write_report([fitted], tmp_path)
+    page = write_report(find([fitted]), tmp_path)
     assert "| | at temperature 1 | calibrated |" in page.with_suffix(".md").read_text()
     assert "not calibrated" not in page.read_text().lower()
     assert {"ece_windows_after", "ece_vote_after"} <= set(metrics(fitted))
@@ -134,7 +134,7 @@ def test_calibration_is_shown_only_where_there_was_one(tmp_path):
 def test_one_of_a_thing_is_no_plural_and_the_first_window_has_one_article(tmp_path):
     one = record([file("x", "a", "a")], decision=FileDecision(windows="first"))
     card = one.card.model_copy(update={"provenance": one.card.provenance.model_copy(update={"epochs": 1})})
-    page = write_report([one.model_copy(update={"card": card, "skipped": 1})], tmp_path, paper=PAPER)
+    page = write_report(find([one.model_copy(update={"card": card, "skipped": 1})], paper=PAPER), tmp_path)
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert "One network, 1 file." in text
         assert "1 epoch, " in text
@@ -155,13 +155,13 @@ def test_a_class_without_files_is_named_and_breaks_nothing(tmp_path):
     found = find(records)
     assert found.unheard == ("c",)
     assert found.judged[0].figures[2].value == 0.75
-    page = Page(write_report(records, tmp_path).read_text())
+    page = Page(write_report(find(records), tmp_path).read_text())
     assert "in no mean over classes: c" in page.text
     assert "nan" not in page.text
 
 
 def test_everything_right_leaves_no_mistakes_to_list(tmp_path):
-    path = write_report([record([file("x", "a", "a"), file("y", "b", "b")])], tmp_path)
+    path = write_report(find([record([file("x", "a", "a"), file("y", "b", "b")])]), tmp_path)
     assert "mistakes" not in path.read_text()
 
 
@@ -177,7 +177,7 @@ def test_mistakes_are_the_most_confident_first():
 def test_names_are_text_never_markup(tmp_path):
     evil = ("<script>x</script>", "a|b`c", "$\\frac{$")
     files = [file(f"<img src=x>{n}", evil[n], evil[(n + 1) % 3], labels=evil) for n in range(3)]
-    path = write_report([record(files, labels=evil, name="../<b>model")], tmp_path)
+    path = write_report(find([record(files, labels=evil, name="../<b>model")]), tmp_path)
     assert path.parent == tmp_path
     html = path.read_text()
     assert "<script" not in html
@@ -227,7 +227,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_scored(tm
     for one in run():
         one.write(tmp_path / "records" / f"{one.name}.json")
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"--report .*expected a folder to write to \(Not a directory\)"):
+    with pytest.raises(ConfigError, match=r"--report .*expected a folder to write to, .* is none \(Not a directory\)"):
         genrescope.app(["evaluate", str(tmp_path), "--report", str(tmp_path / "file/report")], standalone_mode=False)
     with pytest.raises(ConfigError, match="--report"):
         # Before the model is even read: there is none.

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from train.findings import find
-from train.record import Record
+from train.findings import Findings
 from train.wording import counted
 
 _FEW_FILES: Final = 30
 """With fewer, even one that is named otherwise moves the accuracy by more than 3 %."""
 
 
-def closing_words(records: Sequence[Record]) -> list[str]:
+def closing_words(found: Findings) -> list[str]:
     """Sentences on the networks of one run together: accuracy as live audio is judged, with the interval that their
     report gives; then a warning where few files were tested."""
-    found = find(records)
     accuracy = found.judged[0].figures[0]
     sentence = f"{accuracy.value:.1%} of {counted(found.files, 'file')} named rightly as live audio is judged"
-    if len(records) > 1:
-        sentence += f", over {len(records)} networks together"
+    if len(found.records) > 1:
+        sentence += f", over {len(found.records)} networks together"
     if accuracy.interval is not None:
         sentence += f"; 95 % interval {accuracy.interval.low:.1%} to {accuracy.interval.high:.1%}"
     if found.files >= _FEW_FILES:

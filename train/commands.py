@@ -168,7 +168,9 @@ def train(
 
     from train.atomic_write import require_writable_file, require_writable_folder
     from train.closing import closing_words
+    from train.findings import find
     from train.loop import Execution
+    from train.machine import measure_latency
     from train.pipeline import cross_validate, make_model, open_run
     from train.plan import Plan
     from train.public_datasets import download as download_dataset
@@ -226,16 +228,16 @@ def train(
         )
         if all_folds:
             records = cross_validate(run, seeds=seeds, resume=resume)
-            first = output / records[0].name / MODEL_NAME  # one for all: they are alike
-            page = write_report(records, output / "report", paper=type(plan.make_recipe()).paper, model=first)
+            pages, timed = output / "report", output / records[0].name / MODEL_NAME  # one for all: they are alike
             shipped = "none to ship, for each network lacks a fold; the same without --all-folds makes one"
         else:
             records = [make_model(run, model, resume=resume)]
             for key, value in metrics(records[0]).items():
                 console.print(f"{key:24} {value:g}")
-            page = write_report(records, output, paper=type(plan.make_recipe()).paper, model=model)
-            shipped = str(model)
-    for line in (*closing_words(records), f"model:  {shipped}", f"report: {page}"):
+            pages, timed, shipped = output, model, str(model)
+        found = find(records, paper=type(plan.make_recipe()).paper, latency=measure_latency(timed))
+        page = write_report(found, pages)
+    for line in (*closing_words(found), f"model:  {shipped}", f"report: {page}"):
         console.print(line, soft_wrap=True)
 
 

@@ -32,6 +32,7 @@ from train.statistics import (
     sums_by_file,
     units_of,
 )
+from train.wording import counted
 
 MISTAKES = 20
 """Mistakes listed, the most confident first."""
@@ -133,10 +134,10 @@ class Findings:
         """What was measured, in a line."""
         if len(self.records) == 1:
             where = "" if self.first.fold is None else f" of fold {self.first.fold}"
-            return f"One network, {_many(self.files, 'file')}{where}"
+            return f"One network, {counted(self.files, 'file')}{where}"
         folds, seeds = ({getattr(record, name) for record in self.records} for name in ("fold", "seed"))
-        tested = f"{_many(len(folds), 'fold')}, {_many(len(seeds), 'seed')}"
-        return f"{len(self.records)} networks ({tested}), {_many(self.files, 'file')}"
+        tested = f"{counted(len(folds), 'fold')}, {counted(len(seeds), 'seed')}"
+        return f"{len(self.records)} networks ({tested}), {counted(self.files, 'file')}"
 
     @property
     def unheard(self) -> tuple[str, ...]:
@@ -160,7 +161,8 @@ class Findings:
 
 
 def find(records: Sequence[Record], *, paper: Paper | None = None, latency: Latency | None = None) -> Findings:
-    """All that a report of these records says."""
+    """All that a report says of these records: of one network, or of one recipe over folds and seeds; at least one, all
+    of the same labels."""
     matrix = confusion(records, "live")
     units = units_of([records])
     networks = tuple(_network(record) for record in records)
@@ -293,7 +295,3 @@ def _mistakes(records: Sequence[Record]) -> tuple[Mistake, ...]:
                 true = file.live.probabilities[labels.index(file.label)]
                 found.append(Mistake(file.name, file.label, labels[file.live.given], confidence, true))
     return tuple(sorted(found, key=lambda mistake: -mistake.confidence)[:MISTAKES])
-
-
-def _many(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.errors import ConfigError
 from models.scorer_kind import ScorerKind
+from train.atomic_write import require_writable_folder
 from train.commands import need_training_packages
 from train.leaks import Leaks
 from train.options import (
@@ -104,12 +104,14 @@ def evaluate(
     from train.evaluate import evaluate as evaluate_model
     from train.evaluate import require_known_labels
     from train.features import read_features
+    from train.findings import find
     from train.leakage import without_leaks
+    from train.machine import measure_latency
     from train.record import training_in
     from train.report import file_name, write_report
 
     if report is not None:
-        _require_writable(report)
+        require_writable_folder(report, option="--report")  # before hours of scoring
     loaded = load_scorer(model, scorer)
     tracks = read_tracks(
         tables=table or (),
@@ -137,7 +139,7 @@ def evaluate(
     _print_metrics(record)
     if report is not None:
         written = record.write(report / f"{file_name(card.name)}.json")
-        page = write_report([record], report, paper=_paper(record), model=model)
+        page = write_report(find([record], paper=_paper(record), latency=measure_latency(model)), report)
         print(f"report: {page}\nrecord: {written}")
 
 
@@ -176,12 +178,14 @@ def compare(
 
 
 def _report_on_run(folder: Path, report: Path | None) -> None:
+    from train.findings import find
+    from train.machine import measure_latency
     from train.record import read_records
     from train.report import write_report
     from train.run_folder import MODEL_NAME, RECORDS_NAME
 
     if report is not None:
-        _require_writable(report)
+        require_writable_folder(report, option="--report")  # before hours of scoring
     records = read_records(folder)
     for record in records:
         print(f"{record.name}:")
@@ -189,25 +193,10 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
     if report is not None:
         # One network stands for the speed of all: they are of one recipe.
         model = next(iter(sorted(folder.rglob(MODEL_NAME))), None)
-        print(f"report: {write_report(records, report, paper=_paper(records[0]), model=model)}")
+        latency = measure_latency(model) if model else None
+        print(f"report: {write_report(find(records, paper=_paper(records[0]), latency=latency), report)}")
     else:
         print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")
-
-
-def _require_writable(folder: Path) -> None:
-    """Make the folder of a report, before hours of scoring.
-
-    Raises:
-        ConfigError: nothing can be written there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"--report {folder}: expected a folder to write to ({error.strerror}); give another"
-        ) from error
 
 
 def _of_fold(tracks: Sequence[Track], fold: int | None) -> list[Track]:

@@ -14,10 +14,7 @@ import jinja2
 
 from train.atomic_write import replacing
 from train.figures import DARK, LIGHT, Format, Palette, draw_confusion, draw_curves, draw_reliability
-from train.findings import Findings, find
-from train.machine import measure_latency
-from train.recipe import Paper
-from train.record import Record
+from train.findings import Findings
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,22 +38,10 @@ class Picture(NamedTuple):
         return self.draw(palette=palette, format=format)
 
 
-def write_report(
-    records: Sequence[Record], folder: Path, *, paper: Paper | None = None, model: Path | None = None
-) -> Path:
-    """Write ``NAME.html``, ``NAME.md`` and its pictures for the model called NAME; return the HTML page.
-
-    Args:
-        records: of one network, or of one recipe over folds and seeds; at least one, all of the same labels.
-        paper: what the recipe's authors reported.
-        model: a model file to measure the latency of.
-
-    Raises:
-        ModelFileError: the model file cannot be run.
-    """
-    findings = find(records, paper=paper, latency=measure_latency(model) if model else None)
-    name = file_name(records[0].card.name)
-    pictures = _pictures(records, findings)
+def write_report(findings: Findings, folder: Path) -> Path:
+    """Write ``NAME.html``, ``NAME.md`` and its pictures for the model called NAME; return the HTML page."""
+    name = file_name(findings.first.card.name)
+    pictures = _pictures(findings)
     for picture in pictures:
         with replacing(folder / f"{name}-{picture.name}.png") as temporary:
             temporary.write_bytes(picture.png())
@@ -72,8 +57,8 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
 
 
-def _pictures(records: Sequence[Record], findings: Findings) -> list[Picture]:
-    labels, trust = records[0].labels, findings.trust
+def _pictures(findings: Findings) -> list[Picture]:
+    labels, trust = findings.first.labels, findings.trust
     matrix = partial(draw_confusion, findings.confusion, labels)
     reliability = {"running vote": trust.vote_after, "windows": trust.windows_after}
     pictures = [
@@ -81,7 +66,7 @@ def _pictures(records: Sequence[Record], findings: Findings) -> list[Picture]:
         Picture("confusion-normalised", "Confusion matrix, per cent of each class", partial(matrix, shares=True)),
         Picture("reliability", "Reliability diagram", partial(draw_reliability, reliability)),
     ]
-    curves = [record.training.curves for record in records if record.training.curves]
+    curves = [record.training.curves for record in findings.records if record.training.curves]
     if curves:
         pictures.append(Picture("curves", "Loss and accuracy in training", partial(draw_curves, curves)))
     return pictures

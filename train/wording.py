@@ -8,8 +8,8 @@ _LARGER_UNITS: Final = ("kB", "MB", "GB")
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 epoch``, ``40 epochs``: for nouns that take an s."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """``1 epoch``, ``1,000 epochs``: for nouns that take an s."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size_of(count: float) -> str:
