@@ -1,4 +1,4 @@
-"""Servers that system tests share."""
+"""What tests share: servers, and how many threads small networks take."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ def icecast() -> Iterator[Icecast]:
     need("icecast2", "ffmpeg")
     with Icecast() as server:
         yield server
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks as small as those of tests are fastest on one, whatever else the machine does."""
+    import torch  # tests of the base install have none
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 _skipped: list[str] = []

@@ -15,14 +15,7 @@ from train.module import TrainingModule
 
 CPU = Execution(accelerator="cpu")
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are fastest on one, whatever else the machine does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def falling_at(rate):

@@ -24,14 +24,7 @@ from train.run_folder import CURVES_NAME
 CPU = Execution(accelerator="cpu")
 SCHEDULES = ("constant", "exponential", "cyclical", "one-cycle")
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are fastest on one, whatever else the machine does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def fit(module, folder, *, resume=False, max_minutes=None, execution=CPU):
