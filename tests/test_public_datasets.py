@@ -1,7 +1,12 @@
 """Data sets as they are unpacked: small folders with their true layout, names and tables, and real audio files."""
 
 import csv
+import hashlib
+import tarfile
+import threading
 from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mirdata
@@ -11,6 +16,7 @@ from labelled_audio import clip, write_wav
 
 from models.errors import ConfigError, DatasetError
 from train import public_datasets
+from train.archives import ARCHIVES, Archive
 from train.dataset import read_tracks
 from train.features_cache import FeatureCache
 from train.public_datasets import BALLROOM_DANCES, download, read_public
@@ -229,5 +235,47 @@ def test_a_download_that_fails_is_our_error(tmp_path, monkeypatch):
     monkeypatch.setattr(mirdata.core.Dataset, "download", no_network)
     with pytest.raises(DatasetError, match=r"gtzan: could not be fetched into .*no network"):
         download("gtzan", data_home=tmp_path)
-    with pytest.raises(ConfigError, match=r"fma-small cannot be fetched from here: get it from github\.com/mdeff/fma"):
-        download("fma-small", data_home=tmp_path)
+
+
+@pytest.fixture
+def ballroom_archive(tmp_path, monkeypatch):
+    """The archive of a small Ballroom on a web server of this machine, in place of its authors'; returns the file."""
+    site = tmp_path / "site"
+    for dance in BALLROOM_DANCES:
+        write_wav(tmp_path / "packed/BallroomData" / dance / f"{dance}-1.wav", clip("low", 0))
+    site.mkdir()
+    file = site / "data1.tar.gz"
+    with tarfile.open(file, "w:gz") as packed:
+        packed.add(tmp_path / "packed/BallroomData", "BallroomData")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        checksum = "md5:" + hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+        address = f"http://127.0.0.1:{server.server_port}/data1.tar.gz"
+        monkeypatch.setitem(ARCHIVES, "ballroom", (Archive(address, checksum),))
+        yield file
+        server.shutdown()
+
+
+def test_a_data_set_that_mirdata_does_not_know_is_fetched_and_unpacked_once(tmp_path, ballroom_archive):
+    home = tmp_path / "home"
+    download("ballroom", data_home=home)
+    assert len(read_public("ballroom", data_home=home)) == len(BALLROOM_DANCES)
+    ballroom_archive.unlink()
+    (home / "BallroomData/Tango/Tango-1.wav").unlink()  # as a kill while it is unpacked leaves it
+    download("ballroom", data_home=home)
+    assert len(read_public("ballroom", data_home=home)) == len(BALLROOM_DANCES)
+
+
+def test_an_archive_of_another_content_or_that_is_gone_is_our_error(tmp_path, ballroom_archive):
+    ballroom_archive.write_bytes(b"another")
+    with pytest.raises(DatasetError, match=r"ballroom: could not fetch http://.*data1\.tar\.gz .*hash"):
+        download("ballroom", data_home=tmp_path / "home")
+    ballroom_archive.unlink()
+    with pytest.raises(DatasetError, match=r"ballroom: could not fetch http://.*404"):
+        download("ballroom", data_home=tmp_path / "home")
+    assert not list((tmp_path / "home").iterdir())

@@ -269,6 +269,7 @@ def test_a_model_of_other_labels_is_refused(trained, music, cache):
         (["train", "--output", "x", "--folder", ".", "--recipe", "lidy"], "lidy-timbral"),
         (["train", "--output", "x", "--folder", ".", "--set", "epochs"], "KEY=VALUE"),
         (["train", "--output", "x", "--folder", ".", "--all-folds", "--calibration-fold", "3"], "--calibration-fold"),
+        (["train", "--output", "x", "--folder", ".", "--all-folds", "--test-fold", "4"], "leave out --test-fold 4"),
         (["train", "--output", "x", "--folder", ".", "--all-folds", "--export", "y.onnx"], "leave out --export"),
         (["train", "--output", "x", "--folder", ".", "--seeds", "2"], "goes with --all-folds"),
         (["train", "--output", "x", "--folder", ".", "--accelerator", "foo"], "auto, cpu, gpu, got 'foo'"),

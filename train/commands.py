@@ -35,6 +35,7 @@ from train.options import (
 HOW = "How to learn"
 CARD = "The model's card"
 
+_TEST_FOLD = 4
 _NEEDED = ("torch", "lightning", "onnx", "onnxscript", "matplotlib", "jinja2", "mirdata", "sklearn")
 
 
@@ -64,8 +65,13 @@ def train(
     group_column: GroupColumnOption = None,
     join: JoinOption = None,
     test_fold: Annotated[
-        int, typer.Option("--test-fold", help="The fold to test on; never learned from.", rich_help_panel=HOW)
-    ] = 4,
+        int | None,
+        typer.Option(
+            "--test-fold",
+            help="The fold to test on; never learned from; not with --all-folds.  [default: 4]",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     calibration_fold: Annotated[
         int | None,
         typer.Option(
@@ -178,6 +184,8 @@ def train(
     from train.run_folder import MODEL_NAME
     from train.statistics import metrics
 
+    if all_folds and test_fold is not None:
+        raise ConfigError(f"--all-folds tests on every fold in turn: leave out --test-fold {test_fold}, or --all-folds")
     if all_folds and calibration_fold is not None:
         raise ConfigError("--all-folds calibrates nothing, for every fold is tested on: leave out --calibration-fold")
     if all_folds and export_to is not None:
@@ -208,7 +216,7 @@ def train(
         join=tuple(join or ()),
         find_learning_rate=lr == "auto",
         all_folds=all_folds,
-        test_fold=test_fold,
+        test_fold=_TEST_FOLD if test_fold is None else test_fold,
         calibration_fold=calibration_fold,
         seed=seed,
         name=name or output.name,

@@ -14,6 +14,7 @@ from train.decision import LIVE, describe
 from train.record import Decision, FileAnswer, Record, RecordError
 from train.statistics import LEVEL, Interval, arrange, bootstrap, figures, percentiles, units_of
 from train.track import some
+from train.wording import counted
 
 ALPHA = 1 - LEVEL
 
@@ -62,11 +63,12 @@ class Comparison:
     def sentence(self) -> str:
         """The answer for people."""
         if self.alike:
-            return f"{self.a} and {self.b} give the same answers on all {self.files} files: nothing tells them apart."
+            files = counted(self.files, "file")
+            return f"{self.a} and {self.b} give the same answers on all {files}: nothing tells them apart."
         points = 100 * self.accuracy.difference
         interval = self.accuracy.interval
         reach = f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}" if interval else "no interval"
-        evidence = f"over {self.files} files (B - A: {reach}; {self.test}: {_p(self.p)})"
+        evidence = f"over {counted(self.files, 'file')} (B - A: {reach}; {self.test}: {_p(self.p)})"
         if self.real:
             better, worse = (self.b, self.a) if points > 0 else (self.a, self.b)
             return f"The difference is real: {better} is better than {worse} by {abs(points):.1f} points {evidence}."
@@ -90,9 +92,11 @@ class Comparison:
     def discordance(self) -> str:
         """On how many files which side is right, and what the test makes of them."""
         if max(self.seeds) > 1:
-            counts = f"Right with more of its seeds: A on {self.only_a_right} files, B on {self.only_b_right}"
+            counts = (
+                f"Right with more of its seeds: A on {counted(self.only_a_right, 'file')}, B on {self.only_b_right}"
+            )
         else:
-            counts = f"Only A right: {self.only_a_right} files, only B right: {self.only_b_right}"
+            counts = f"Only A right: {counted(self.only_a_right, 'file')}, only B right: {self.only_b_right}"
         apart = ", while the intervals draw the files of one group (an artist's) together" if self.grouped else ""
         return f"{counts}. {self.test[0].upper()}{self.test[1:]} takes each file by itself{apart}."
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError, DatasetError
-from train.fma import FMA_SIZES, read_fma
+from train.archives import ARCHIVES, fetch
+from train.fma import read_fma
 from train.split import SIDE_FOLDS
 from train.track import NO_FOLD, Track, some
 
@@ -65,17 +66,18 @@ def read_public(
 
 
 def download(name: str, *, data_home: Path | None = None) -> None:
-    """Fetch a data set that mirdata can fetch; what is already there is kept.
+    """Fetch a data set; what is already there is kept.
 
     Raises:
-        ConfigError: no such data set, or not one of mirdata's.
+        ConfigError: no such data set.
         DatasetError: it cannot be fetched.
     """
     known = _mirdata_name(name)
-    if known == "ballroom" or known.startswith("fma-"):
-        where = "mtg.upf.edu/ismir2004/contest/tempoContest" if known == "ballroom" else "github.com/mdeff/fma"
-        raise ConfigError(f"{name} cannot be fetched from here: get it from {where}, unpack it and give --data-home")
-    dataset = _dataset(known, data_home or Path.home() / "mir_datasets" / known)
+    home = data_home or Path.home() / "mir_datasets" / known
+    if known in ARCHIVES:
+        fetch(known, home)
+        return
+    dataset = _dataset(known, home)
     try:
         dataset.download()
     except (OSError, ValueError) as error:  # no network, a wrong checksum, a full disk; an archive that is none
@@ -83,15 +85,14 @@ def download(name: str, *, data_home: Path | None = None) -> None:
 
 
 def _mirdata_name(name: str) -> str:
-    own = ["ballroom", *(f"fma-{size}" for size in FMA_SIZES)]
-    if name in own:
+    if name in ARCHIVES:
         return name
     import mirdata
 
     known = GTZAN if name == "gtzan" else name.replace("-", "_")
     if known not in mirdata.list_datasets():
         raise ConfigError(
-            f"expected --dataset to be gtzan, {', '.join(own)} or one of mirdata's "
+            f"expected --dataset to be gtzan, {', '.join(ARCHIVES)} or one of mirdata's "
             f"({', '.join(sorted(_LABELS))}, ...), got {name!r}"
         )
     return known
