@@ -75,14 +75,13 @@ def live(
     from functools import partial
 
     from models.errors import SourceAddressError, SourceError
+    from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
     from models.scorer import DEFAULT_MODEL, load_scorer
-    from models.smoothing import DEFAULT_HALF_LIFE_S
     from stream.addresses import check_source, open_source
     from stream.engine import Engine
     from stream.events import HealthState
     from stream.pace import parse_speed
     from stream.sinks import ChangesSink
-    from stream.vote import checked_half_life
     from stream.windows import first_look_s
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)

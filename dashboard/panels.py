@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from models.spec import ModelCard
+from models.vote import change_delay_s
 from stream.events import SourceChoice, VerdictState
-from stream.vote import MIN_HOLD_S, step_delay_s
 from stream.windows import GATE_S, first_look_s
 
 HALF_LIVES_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
@@ -23,6 +23,7 @@ HALF_LIVES_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 3
 BREAK_S = 3.0
 """Verdicts further apart than this, in seconds, do not join into one run."""
 
+_SURE_ODDS, _FAIR_ODDS = 50, 3
 _NICE_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 _STATE_NAMES = {
     VerdictState.SILENCE: "silence",
@@ -82,10 +83,11 @@ def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
     """What the half-life costs, for a person who is about to change it."""
     if enter >= 1.0:
         return "This model never decides: its threshold is 100 %."
+    sure, fair = (seconds(change_delay_s(half_life_s, odds)) for odds in (_SURE_ODDS, _FAIR_ODDS))
     return (
-        f"Smoothing adds {seconds(step_delay_s(half_life_s, enter))} to a change of music (from 0 to {percent(enter)}, "
-        f"if the model is certain at once), on top of the {seconds(window_s)} window that has to fill with the new "
-        f"sound. A label once given stays for at least {seconds(MIN_HOLD_S)}."
+        f"After a change of music the label follows {sure} later where the model is sure of the new one, {fair} where "
+        f"it is {_FAIR_ODDS} times as likely as the old, on top of the {seconds(window_s)} window that has to fill "
+        "with the new sound."
     )
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer_kind import ScorerKind
-from models.smoothing import DEFAULT_HALF_LIFE_S
 
 ModelOption = Annotated[
     Path | None,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.frontend import FrontEnd
 from models.spec import ModelCard
-from stream.events import Event, Frames, Gap, Health, HealthState, Verdict, VerdictState
+from models.vote import RunningVote, VoteClock
+from stream.events import Event, Frames, Gap, HeadVerdict, Health, HealthState, Verdict, VerdictState
 from stream.level import FloatArray, LevelMeter
 from stream.picture import Picture
 from stream.ring import Block, Ring
 from stream.source import Source
 from stream.supervisor import Supervisor
-from stream.vote import RunningVote
 from stream.windows import Look, Windows
 
 RING_SECONDS = 5.0
@@ -53,7 +53,7 @@ class Channel:
         on_due: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
-        self.vote = RunningVote(card.head, half_life_s=half_life_s)
+        self._votes = [RunningVote(head, half_life_s=half_life_s) for head in card.heads]
         self._card = card
         self._spec = card.clock
         self._frames_per_tick = frames_per_tick
@@ -61,6 +61,7 @@ class Channel:
         self._front_ends = [FrontEnd(spec) for spec in card.inputs]
         self._picture = Picture(card)
         self._windows = Windows(card, hop_frames=hop_frames)
+        self._vote_clock = VoteClock(self._windows.hop_samples / card.clock.sample_rate_hz)
         self._listen(source, start=0)
 
     def _listen(self, source: Source, *, start: int) -> None:
@@ -71,13 +72,13 @@ class Channel:
         self._supervisor = Supervisor(source, self.ring, rate, name=self.name, on_change=self._wake)
         self._begun_at = time.time() - start / rate
         self._level = LevelMeter(self._spec.hop_samples, self._spec.seconds_per_frame)
-        self.vote.reset()
+        for vote in self._votes:
+            vote.reset()
+        self._vote_clock.reset()
         self.dropped = self._gaps = self._lost_samples = 0
         self._gap_times: deque[float] = deque(maxlen=_CHOPPY_GAPS)
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._expected = start
-        self._last_look: int | None = None
-        self._unvoted_s = 0.0  # how long the vote has been without news
         self._silent = False
         self._verdict_since: tuple[VerdictState | None, str | None, float] = (None, None, 0.0)
         self._health_since = (HealthState.STARTING, time.time())
@@ -182,19 +183,18 @@ class Channel:
         captured_at = self._captured_at(look.end, block)
         return DueLook(look, captured_at, self._unix_time(look.end, captured_at))
 
-    def decide(self, due: DueLook, probabilities: FloatArray | None) -> Verdict:
-        """The verdict on one look, from its probabilities (classes,); None where it was not scored."""
+    def set_half_life(self, seconds: float) -> None:
+        """Give the votes another memory; they keep what they hold."""
+        for vote in self._votes:
+            vote.half_life_s = seconds
+
+    def decide(self, due: DueLook, probabilities: Mapping[str, FloatArray] | None) -> Verdict:
+        """The verdict on one look, from the probabilities (classes,) of each head; None where it was not scored."""
         look = due.look
-        self._age(look)
-        label: str | None = None
-        confidence: float | None = None
-        # Without probabilities the vote is frozen: what was heard before a silence still counts after it.
-        if probabilities is not None:
-            standing = self.vote.update(probabilities, elapsed_s=self._unvoted_s)
-            self._unvoted_s = 0.0
-            confidence = standing.confidence
-            if standing.label is not None:
-                label = self._card.head.labels[standing.label]
+        self._vote_clock.look(look.end / self._spec.sample_rate_hz, silent=look.silent)
+        self._silent = look.silent  # over seconds, so that a rest in the music is no silence
+        heads = self._vote(probabilities)
+        label = heads[0].label
         if look.silent:
             state = VerdictState.SILENCE
         elif look.heard_samples < self._card.window_samples:
@@ -211,26 +211,28 @@ class Channel:
             sample=look.end,
             time=due.time,
             state=state,
-            label=label,
-            confidence=confidence,
             since=self._verdict_since[2],
-            labels=self._card.head.labels,
-            raw=probabilities,
-            smoothed=self.vote.smoothed,
+            heads=heads,
             latency_ms=latency_ms,
             dropped=self.dropped,
             heard_s=look.heard_samples / self._spec.sample_rate_hz,
         )
 
-    def _age(self, look: Look) -> None:
-        """Count the time since the last look as time that the vote must forget; silence does not count, gaps do."""
-        rate = self._spec.sample_rate_hz
-        if self._last_look is not None:
-            passed_s = (look.end - self._last_look) / rate
-            heard_s = min(passed_s, self._windows.hop_samples / rate)
-            self._unvoted_s += passed_s - heard_s if look.silent else passed_s
-        self._last_look = look.end
-        self._silent = look.silent  # over seconds, so that a rest in the music is no silence
+    def _vote(self, probabilities: Mapping[str, FloatArray] | None) -> tuple[HeadVerdict, ...]:
+        # Without probabilities the votes are frozen: what was heard before a silence still counts after it.
+        if probabilities is None:
+            return tuple(
+                HeadVerdict(head.name, head.labels, None, None, None, vote.smoothed)
+                for head, vote in zip(self._card.heads, self._votes, strict=True)
+            )
+        elapsed_s = self._vote_clock.take()
+        verdicts = []
+        for head, vote in zip(self._card.heads, self._votes, strict=True):
+            raw = probabilities[head.name]
+            standing = vote.update(raw, elapsed_s=elapsed_s)
+            label = None if standing.label is None else head.labels[standing.label]
+            verdicts.append(HeadVerdict(head.name, head.labels, label, standing.confidence, raw, standing.smoothed))
+        return tuple(verdicts)
 
     def state_and_reason(self) -> tuple[HealthState, str]:
         """What the source is doing, and why, in one sentence."""

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from models.audio import load
 from models.errors import AudioError
 from models.frontend import features
+from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer import Scorer
-from models.smoothing import DEFAULT_HALF_LIFE_S
+from models.spec import ModelCard
 from models.windowing import filled
 from stream.engine import Engine
 from stream.events import Event, HealthState, Verdict, VerdictState
@@ -34,16 +35,13 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Classification:
-    """What a file is, by the mean probabilities (classes,) of its windows (Lidy & Schindler 2016, sec. 3), and how the
-    running vote went. Windows that were not yet whole count only where none was; a file shorter than the window is
-    repeated to fill it, if the model was trained so. ``probabilities`` is None where there was only silence to hear."""
+class HeadAnswer:
+    """The answer to one of the model's questions for a whole file: mean ``probabilities`` (classes,) of its windows, in
+    the order of ``labels``; None where there was only silence to hear."""
 
-    file: str
-    seconds: float
+    name: str
     labels: tuple[str, ...]
     probabilities: FloatArray | None
-    segments: tuple[Segment, ...]
 
     @property
     def label(self) -> str | None:
@@ -63,11 +61,45 @@ class Classification:
                 label: round(float(p), 5) for label, p in zip(self.labels, self.probabilities, strict=True)
             }
         return {
-            "file": self.file,
-            "seconds": round(self.seconds, 3),
             "label": self.label,
             "confidence": None if self.confidence is None else round(self.confidence, 5),
             "probabilities": probabilities,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a file is, by the mean probabilities of its windows (Lidy & Schindler 2016, sec. 3), and how the running
+    vote of the first head went. Windows that were not yet whole count only where none was; a file shorter than the
+    window is repeated to fill it, if the model was trained so."""
+
+    file: str
+    seconds: float
+    heads: tuple[HeadAnswer, ...]
+    segments: tuple[Segment, ...]
+
+    @property
+    def label(self) -> str | None:
+        """The first head's."""
+        return self.heads[0].label
+
+    @property
+    def confidence(self) -> float | None:
+        """The first head's."""
+        return self.heads[0].confidence
+
+    @property
+    def probabilities(self) -> FloatArray | None:
+        """The first head's, (classes,)."""
+        return self.heads[0].probabilities
+
+    def to_json(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {
+            "file": self.file,
+            "seconds": round(self.seconds, 3),
+            **self.heads[0].to_json(),
+            "heads": {head.name: head.to_json() for head in self.heads},
             "segments": [
                 {
                     "start": round(segment.start, 3),
@@ -99,23 +131,28 @@ class _Mean:
 
 
 class _Collector:
-    """Averages the probabilities of one file, and keeps its runs of equal verdicts."""
+    """Averages the probabilities of one file, head by head, and keeps its runs of equal verdicts."""
 
-    def __init__(self, sample_rate_hz: int) -> None:
-        self._rate = sample_rate_hz
-        self._whole, self._partial = _Mean(), _Mean()
+    def __init__(self, card: ModelCard) -> None:
+        self._rate = card.clock.sample_rate_hz
+        self._whole, self._partial = [_Mean() for _ in card.heads], [_Mean() for _ in card.heads]
         self.segments: list[Segment] = []
 
     @property
-    def mean(self) -> FloatArray | None:
+    def means(self) -> list[FloatArray | None]:
         """Mean probabilities (classes,) of the whole windows, else of the others; None if none was scored."""
-        return self._partial.value if self._whole.value is None else self._whole.value
+        return [
+            partial.value if whole.value is None else whole.value
+            for whole, partial in zip(self._whole, self._partial, strict=True)
+        ]
 
     def publish(self, event: Event) -> None:
         if not isinstance(event, Verdict):
             return
-        if event.raw is not None:
-            (self._partial if event.state is VerdictState.WARMING_UP else self._whole).add(event.raw)
+        means = self._partial if event.state is VerdictState.WARMING_UP else self._whole
+        for mean, head in zip(means, event.heads, strict=True):
+            if head.raw is not None:
+                mean.add(head.raw)
         # A verdict holds from its sample until the next one's; the first also for what came before it.
         at = event.sample / self._rate if self.segments else 0.0
         if self.segments:
@@ -140,7 +177,7 @@ def classify(
     """
     card = scorer.card
     rate = card.clock.sample_rate_hz
-    collector = _Collector(rate)
+    collector = _Collector(card)
     source = AudioFile(path, speed=MAX_SPEED)
     engine = Engine(scorer, {"file": source}, [collector], hop_s=hop_s, half_life_s=half_life_s)
     engine.run()
@@ -159,14 +196,17 @@ def classify(
     return Classification(
         file=str(path),
         seconds=seconds,
-        labels=card.head.labels,
-        probabilities=_repeated(path, scorer) if short else collector.mean,
+        heads=tuple(
+            HeadAnswer(head.name, head.labels, mean)
+            for head, mean in zip(card.heads, _repeated(path, scorer) if short else collector.means, strict=True)
+        ),
         segments=(*before, replace(last, end=seconds)),
     )
 
 
-def _repeated(path: Path, scorer: Scorer) -> FloatArray | None:
-    """Probabilities (classes,) of one window filled with all of a short file over and over, as in training."""
+def _repeated(path: Path, scorer: Scorer) -> list[FloatArray | None]:
+    """Each head's probabilities (classes,) of one window filled with all of a short file over and over, as in
+    training."""
     card = scorer.card
     samples = load(path, card.clock.sample_rate_hz)
     sound = filled([features(samples, spec) for spec in card.inputs], card)
@@ -177,8 +217,8 @@ def _repeated(path: Path, scorer: Scorer) -> FloatArray | None:
             f"the file has {len(samples)}"
         )
     if active.mean() < ACTIVE_SHARE:
-        return None
+        return [None] * len(card.heads)
     # Zeros after the end complete centred frames, so that a file a little short of a window may have all of its frames.
     window = tuple(np.ascontiguousarray(each[: card.window.frames].T)[np.newaxis] for each in sound)
-    (probabilities,) = scorer.score(window)[card.head.name]
-    return probabilities if np.isfinite(probabilities).all() else None
+    scores = scorer.score(window)
+    return [scores[head.name][0] if np.isfinite(scores[head.name]).all() else None for head in card.heads]

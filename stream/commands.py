@@ -37,11 +37,10 @@ def classify(
     from rich.progress import track
 
     from models.errors import AudioError
+    from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
     from models.scorer import DEFAULT_MODEL, load_scorer
-    from models.smoothing import DEFAULT_HALF_LIFE_S
     from stream.classify import classify as classify_file
     from stream.engine import checked_hop
-    from stream.vote import checked_half_life
 
     loaded = load_scorer(model or DEFAULT_MODEL, scorer)
     half_life_s = checked_half_life(DEFAULT_HALF_LIFE_S if half_life is None else half_life)

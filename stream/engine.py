@@ -12,14 +12,13 @@ from typing import Protocol
 import numpy as np
 
 from models.errors import ConfigError, GenrescopeError
+from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
 from models.scorer import Scorer, windows_at_once
-from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import ModelCard
 from stream.channel import CLOSE_S, Channel, DueLook
 from stream.events import Command, Event, HealthState, Hello, SetHalfLife, SetSource, Settings, SourceChoice
 from stream.level import FloatArray
 from stream.source import Source
-from stream.vote import checked_half_life
 
 log = logging.getLogger(__name__)
 
@@ -150,13 +149,15 @@ class Engine:
         for channel, one in due:
             self._publish(channel.decide(one, None if one.look.features is None else next(scores)))
 
-    def _score(self, windows: Sequence[tuple[FloatArray, ...]]) -> Iterator[FloatArray | None]:
-        """Probabilities (classes,) of each window; None where the network gave numbers that are none."""
+    def _score(self, windows: Sequence[tuple[FloatArray, ...]]) -> Iterator[dict[str, FloatArray] | None]:
+        """Probabilities (classes,) of each head for each window; None where the network gave numbers that are none."""
         if not windows:
             return
         batch = tuple(np.stack(each) for each in zip(*windows, strict=True))
-        for probabilities in self._scorer.score(batch)[self._scorer.card.head.name]:
-            if np.isfinite(probabilities).all():
+        scores = self._scorer.score(batch)
+        for row in range(len(windows)):
+            probabilities = {head: values[row] for head, values in scores.items()}
+            if all(np.isfinite(values).all() for values in probabilities.values()):
                 yield probabilities
                 continue
             if not self._warned_of_nan:
@@ -196,7 +197,7 @@ class Engine:
         if isinstance(command, SetHalfLife):
             self.half_life_s = checked_half_life(command.seconds)
             for channel in self.channels:
-                channel.vote.half_life_s = self.half_life_s
+                channel.set_half_life(self.half_life_s)
         elif isinstance(command, SetSource):
             # Viewers choose from a list; they cannot make this machine open addresses of their own.
             if self._open_source is None or command.address not in {choice.address for choice in self._choices}:

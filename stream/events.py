@@ -45,49 +45,96 @@ class HealthState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class HeadVerdict:
+    """The answer to one of the model's questions. ``label`` is None where none is likely enough; ``confidence`` is its
+    smoothed probability (the likeliest's, where there is none). ``raw`` and ``smoothed`` are probabilities in the order
+    of ``labels``, shape (classes,); None where the window was not scored, and while nothing has been."""
+
+    name: str
+    labels: tuple[str, ...]
+    label: str | None
+    confidence: float | None
+    raw: FloatArray | None
+    smoothed: FloatArray | None
+
+    def by_label(self, values: FloatArray | None) -> dict[str, float] | None:
+        """Probabilities as ``{label: probability}``."""
+        if values is None:
+            return None
+        return {label: round(float(value), 5) for label, value in zip(self.labels, values, strict=True)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Label, confidence and smoothed probabilities."""
+        return {
+            "label": self.label,
+            "confidence": _rounded(self.confidence),
+            "probabilities": self.by_label(self.smoothed),
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a channel sounds like at one moment.
 
     ``sample`` is the absolute index one past the last sample heard, at the model's sample rate. ``time`` and ``since``
-    are Unix seconds: of the capture of that sample, and of when the present label (or state) began. ``raw`` and
-    ``smoothed`` are probabilities in the order of ``labels``, shape (classes,); None while nothing has been scored.
-    ``latency_ms`` runs from the capture of the last sample to this verdict. ``dropped`` counts the channel's windows
-    lost to overload so far. ``heard_s`` is how many seconds of sound the verdict rests on: the window's, unless warming
-    up; 0 in silence.
+    are Unix seconds: of the capture of that sample, and of when the present label (or state) began. ``heads`` has the
+    answers to all of the model's questions; the first is the verdict's own. ``latency_ms`` runs from the capture of the
+    last sample to this verdict. ``dropped`` counts the channel's windows lost to overload so far. ``heard_s`` is how
+    many seconds of sound the verdict rests on: the window's, unless warming up; 0 in silence.
     """
 
     channel: str
     sample: int
     time: float
     state: VerdictState
-    label: str | None
-    confidence: float | None
     since: float
-    labels: tuple[str, ...]
-    raw: FloatArray | None
-    smoothed: FloatArray | None
+    heads: tuple[HeadVerdict, ...]
     latency_ms: float
     dropped: int
     heard_s: float
 
+    @property
+    def head(self) -> HeadVerdict:
+        """The answer that is the verdict."""
+        return self.heads[0]
+
+    @property
+    def label(self) -> str | None:
+        """The first head's."""
+        return self.head.label
+
+    @property
+    def confidence(self) -> float | None:
+        """The first head's."""
+        return self.head.confidence
+
+    @property
+    def raw(self) -> FloatArray | None:
+        """The first head's."""
+        return self.head.raw
+
+    @property
+    def smoothed(self) -> FloatArray | None:
+        """The first head's."""
+        return self.head.smoothed
+
     def to_json(self) -> dict[str, Any]:
         """The verdict as one JSON object: probabilities become ``{label: probability}``."""
-
-        def by_label(values: FloatArray | None) -> dict[str, float] | None:
-            if values is None:
-                return None
-            return {label: round(float(value), 5) for label, value in zip(self.labels, values, strict=True)}
-
         return {
             "channel": self.channel,
             "sample": self.sample,
             "time": round(self.time, 4),
             "state": self.state.value,
             "label": self.label,
-            "confidence": None if self.confidence is None else round(self.confidence, 5),
+            "confidence": _rounded(self.confidence),
             "since": round(self.since, 4),
-            "raw": by_label(self.raw),
-            "smoothed": by_label(self.smoothed),
+            "raw": self.head.by_label(self.raw),
+            "smoothed": self.head.by_label(self.smoothed),
+            "heads": {head.name: head.to_json() for head in self.heads},
             "latency_ms": round(self.latency_ms, 3),
             "dropped": self.dropped,
             "heard_s": round(self.heard_s, 3),

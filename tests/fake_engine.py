@@ -11,6 +11,7 @@ from itertools import count
 
 import numpy as np
 import numpy.typing as npt
+from verdicts import make_verdict
 
 from models.spec import Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
 from stream.engine import FRAMES_PER_TICK
@@ -231,20 +232,19 @@ class FakeEngine:
             state, label = (VerdictState.DECIDED, LABELS[leader]) if sure else (VerdictState.UNSURE, None)
         if (state, label) != self._before:
             self._before, self._since = (state, label), at
-        return Verdict(
-            CHANNEL,
-            sample,
-            at,
+        return make_verdict(
             state,
             label,
-            float(self._smoothed.max()) if state in (VerdictState.DECIDED, VerdictState.UNSURE) else None,
-            self._since,
-            LABELS,
-            raw,
-            None if state is VerdictState.WARMING_UP else self._smoothed,
-            8.4,
-            0,
-            min(heard_s, WINDOW_S),
+            labels=LABELS,
+            channel=CHANNEL,
+            sample=sample,
+            time=at,
+            since=self._since,
+            confidence=float(self._smoothed.max()) if state in (VerdictState.DECIDED, VerdictState.UNSURE) else None,
+            raw=raw,
+            smoothed=None if state is VerdictState.WARMING_UP else self._smoothed,
+            heard_s=min(heard_s, WINDOW_S),
+            latency_ms=8.4,
         )
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from models.errors import DatasetError
 from models.scorer import calibrated
 from models.spec import Head
-from stream.vote import RunningVote
+from models.vote import RunningVote
 from train.calibration import (
     TARGET_ACCURACY,
     ScoredTracks,
@@ -87,7 +87,7 @@ def test_nothing_to_calibrate_on_is_an_error():
 @given(st.integers(1, 30), st.floats(0.05, 20.0), st.integers(0, 2**32 - 1))
 def test_smoothing_is_that_of_the_running_vote(windows, half_life_s, seed):
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), windows).astype(np.float32)
-    vote = RunningVote(HEAD, half_life_s=half_life_s)
+    vote = RunningVote(HEAD.model_copy(update={"enter": 0.0, "leave": 0.0}), half_life_s=half_life_s)
     expected = [vote.update(row, elapsed_s=HOP_S).smoothed for row in probabilities]
     np.testing.assert_allclose(smooth(probabilities, half_life_s=half_life_s, hop_s=HOP_S), expected, atol=1e-5)
 

@@ -131,3 +131,14 @@ def test_a_damaged_middle_costs_only_itself(tmp_path, scorer):
     result = classify(path, scorer)
     assert result.label == "low"
     assert result.seconds > 6
+
+
+def test_every_head_has_its_answer(tmp_path):
+    scorer = OnnxScorer(save_toy(tmp_path / "two.onnx", toy_card(others=("hush",))))
+    said = classify(wav(tmp_path / "low.wav", tone("low", 6)), scorer).to_json()
+    assert list(said["heads"]) == ["pitch", "hush"]
+    assert said["heads"]["pitch"] == {key: said[key] for key in ("label", "confidence", "probabilities")}
+    hush = said["heads"]["hush"]["probabilities"]
+    assert min(hush, key=hush.get) == said["label"] == "low"
+    quiet = classify(wav(tmp_path / "rest.wav", np.zeros(6 * RATE_HZ, np.float32)), scorer).to_json()
+    assert quiet["heads"]["hush"] == {"label": None, "confidence": None, "probabilities": None}

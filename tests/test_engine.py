@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from toy import LABELS, RATE_HZ, SPEC, ArraySource, save_toy, tone
+from toy import LABELS, RATE_HZ, SPEC, ArraySource, save_toy, tone, toy_card
 
 from models.errors import ConfigError, SourceError
 from models.frontend import features
+from models.half_life import DEFAULT_HALF_LIFE_S
 from models.onnx_scorer import OnnxScorer
 from stream.engine import Engine, checked_hop
 from stream.events import Frames, Gap, Health, HealthState, SetHalfLife, SetSource, Settings, SourceChoice, Verdict
@@ -149,10 +150,29 @@ def test_a_break_is_a_gap_that_no_window_spans(scorer, monkeypatch):
 def test_json_lines_have_the_contracts_fields(scorer):
     verdict = replay(scorer, ArraySource(tone("low", 5))).of(Verdict)[-1]
     line = json.loads(json.dumps(verdict.to_json()))
-    fields = "channel sample time state label confidence since raw smoothed latency_ms dropped heard_s"
+    fields = "channel sample time state label confidence since raw smoothed heads latency_ms dropped heard_s"
     assert list(line) == fields.split()
     assert set(line["raw"]) == set(line["smoothed"]) == set(LABELS)
+    assert line["heads"] == {
+        "pitch": {"label": line["label"], "confidence": line["confidence"], "probabilities": line["smoothed"]}
+    }
     assert line["since"] <= line["time"]
+
+
+def test_every_head_has_its_vote_and_the_first_is_the_verdict(tmp_path):
+    scorer = OnnxScorer(save_toy(tmp_path / "two.onnx", toy_card(others=("hush",))))
+    verdict = replay(scorer, ArraySource(tone("low", 8))).of(Verdict)[-1]
+    assert [head.name for head in verdict.heads] == ["pitch", "hush"]
+    pitch, hush = verdict.heads
+    assert (verdict.label, verdict.confidence) == (pitch.label, pitch.confidence) == ("low", pitch.smoothed.max())
+    assert hush.smoothed.argmin() == LABELS.index("low")
+    said = json.loads(json.dumps(verdict.to_json()))["heads"]
+    assert set(said) == {"pitch", "hush"}
+    assert said["hush"]["probabilities"]["low"] == pytest.approx(hush.smoothed.min(), abs=1e-5)
+    silent = replay(scorer, ArraySource(np.concatenate([tone("low", 8), np.zeros(8 * RATE_HZ, np.float32)])))
+    last = silent.of(Verdict)[-1]
+    assert [head.raw for head in last.heads] == [None, None]
+    assert all(head.smoothed is not None for head in last.heads)
 
 
 def until(condition, sink, kind, timeout_s=10.0):
@@ -193,8 +213,7 @@ def test_commands_change_a_running_engine(scorer):
         engine.stop()
         thread.join(5)
     assert not thread.is_alive()
-    assert {s.half_life_s for s in sink.of(Settings)} == {2.0, 7.5}
-    assert engine.channels[0].vote.half_life_s == 7.5
+    assert {s.half_life_s for s in sink.of(Settings)} == {DEFAULT_HALF_LIFE_S, 7.5}
     # The sample count went on, and the frames of the other source do not follow on from the first's.
     starts = [(f.start, f.start + len(f.values) * SPEC.hop_samples) for f in sink.of(Frames)]
     breaks = [after[0] for before, after in pairwise(starts) if after[0] != before[1]]

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
+from verdicts import make_verdict
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -49,7 +49,9 @@ def frames(index: int, *, count: int = 1, level: float = -3.0, late_s: float = 0
 def verdict(at: float, label: str | None = "jazz", *, channel: str = CHANNEL) -> Verdict:
     some = np.full(len(LABELS), 0.1, np.float32)
     state = VerdictState.DECIDED if label else VerdictState.SILENCE
-    return Verdict(channel, int(at * 100), at, state, label, 0.8, 0.0, LABELS, some, some, 1.0, 0, 2.8)
+    return make_verdict(
+        state, label, labels=LABELS, channel=channel, sample=int(at * 100), time=at, raw=some, smoothed=some
+    )
 
 
 def health(**changes: Any) -> Health:
@@ -322,8 +324,10 @@ def test_a_viewer_that_never_reads_is_cut_off(site: Site, monkeypatch: pytest.Mo
 def test_a_verdict_that_cannot_be_said_is_not_remembered() -> None:
     board = Board()
     board.apply(HELLO)
+    nan = np.full(len(LABELS), np.nan, np.float32)
+    unsayable = make_verdict(VerdictState.DECIDED, "jazz", labels=LABELS, channel=CHANNEL, raw=nan)
     with pytest.raises(ValueError, match="JSON"):
-        board.apply(replace(verdict(1.0), raw=np.full(len(LABELS), np.nan, np.float32)))
+        board.apply(unsayable)
     board.apply(verdict(2.0))
     picture, *_ = board.since(Cursor())[0]
     assert json.loads(picture)["strip"]["points"] == [[2.0, "decided", "jazz", 0.8]]

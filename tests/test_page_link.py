@@ -15,6 +15,7 @@ import pytest
 from fake_engine import CARD, CHANNEL, CHOICES, LABELS
 from hypothesis import given
 from hypothesis import strategies as st
+from verdicts import make_verdict
 
 from models.errors import ConfigError, GenrescopeError
 from stream import page_link
@@ -48,7 +49,7 @@ def frames(index: int, *, time: float | None = None, count: int = 1) -> Frames:
 def verdict(
     time: float, label: str | None = "jazz", *, state: VerdictState = VerdictState.DECIDED, channel: str = CHANNEL
 ) -> Verdict:
-    return Verdict(channel, int(time * 100), time, state, label, 0.8, 0.0, LABELS, None, None, 1.0, 0, 2.8)
+    return make_verdict(state, label, labels=LABELS, channel=channel, sample=int(time * 100), time=time)
 
 
 def health(time: float, *, channel: str = CHANNEL) -> Health:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_engine import CARD, CHANNEL, CHOICES, LABELS
 from streamlit.testing.v1 import AppTest
+from verdicts import make_verdict
 
 import dashboard
 from dashboard import page as page_module
@@ -16,7 +17,7 @@ from dashboard.board import Board
 from dashboard.page import Page, get_page, set_page
 from dashboard.viewer_token import TokenMint
 from models.errors import ConfigError, GenrescopeError
-from stream.events import Command, Health, HealthState, Hello, SetHalfLife, SetSource, Settings, Verdict, VerdictState
+from stream.events import Command, Health, HealthState, Hello, SetHalfLife, SetSource, Settings, VerdictState
 
 SCRIPT = Path(dashboard.__file__).with_name("app.py")
 HELLO = Hello("boot", CHANNEL, CARD, "fake", "demo", 2.0, 0.35, CHOICES)
@@ -64,14 +65,14 @@ def test_a_page_whose_engine_has_not_spoken_says_that_it_waits(engine: Engine) -
 def test_the_page_shows_settings_history_and_model(engine: Engine) -> None:
     now = time.time()
     verdicts = [
-        Verdict(CHANNEL, 0, now - ago, VerdictState.DECIDED, "jazz", 0.8, now - 9, LABELS, None, None, 1.0, 0, 2.8)
+        make_verdict(VerdictState.DECIDED, "jazz", labels=LABELS, channel=CHANNEL, time=now - ago, since=now - 9)
         for ago in (9, 6, 3, 0)
     ]
     engine.board.apply(HELLO, Settings("mic", 5.0, CHOICES), *verdicts)
     script = show()
     assert script.selectbox(key="source").value == "mic"
     assert script.select_slider(key="half_life").value == 5.0
-    assert "Smoothing adds 5.0\N{NO-BREAK SPACE}s" in script.caption[0].value
+    assert "3.1\N{NO-BREAK SPACE}s where it is 3 times as likely" in script.caption[0].value
     tables = "".join(element.proto.body for element in script.get("html"))
     assert "<td>jazz</td>" in tables
     assert "<td>now</td>" in tables

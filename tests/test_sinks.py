@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from daemons import wait_until
+from verdicts import make_verdict
 
 from stream.events import Gap, Verdict, VerdictState
 from stream.sinks import ChangesSink, JsonLinesSink
@@ -16,7 +17,7 @@ from stream.sinks import ChangesSink, JsonLinesSink
 def verdict(sample: int, label: str | None = "a") -> Verdict:
     p = np.array([0.75, 0.25], np.float32)
     state = VerdictState.UNSURE if label is None else VerdictState.DECIDED
-    return Verdict("main", sample, 0.0, state, label, 0.75, 0.0, ("a", "b"), p, p, 1.0, 0, 2.8)
+    return make_verdict(state, label, labels=("a", "b"), sample=sample, confidence=0.75, raw=p, smoothed=p)
 
 
 class Disk(io.RawIOBase):
@@ -133,7 +134,12 @@ def test_a_person_is_told_how_much_a_first_label_rests_on():
     file = io.StringIO()
     sink = ChangesSink(file)
     early = replace(verdict(1), state=VerdictState.WARMING_UP)
-    for event in (replace(early, label=None, heard_s=0.4), early, replace(early, heard_s=9.0), verdict(2)):
+    for event in (
+        replace(early, heads=verdict(1, None).heads, heard_s=0.4),
+        early,
+        replace(early, heard_s=9.0),
+        verdict(2),
+    ):
         sink.publish(event)
     said = [line.split("  ", 2)[2] for line in file.getvalue().splitlines()]
     assert said == ["warming-up", "a  75%  (warming-up: so far 2.8 s heard)", "a  75%"]

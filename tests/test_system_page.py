@@ -20,6 +20,7 @@ from live_session import CHROMIUM_FLAGS
 from playwright.sync_api import Browser, ConsoleMessage, Request, WebSocketRoute, sync_playwright
 from playwright.sync_api import Page as Window
 from toy import save_toy
+from verdicts import make_verdict
 
 from dashboard.page_process import PageProcess
 from models.spec import Head
@@ -30,7 +31,6 @@ from stream.events import (
     SetHalfLife,
     SetSource,
     SourceChoice,
-    Verdict,
     VerdictState,
 )
 from stream.page_link import PageLink
@@ -363,8 +363,16 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         now = time.time()
         show.link.publish(Health(CHANNEL, HealthState.LIVE, now, now + 3600, "demo", name))
         show.link.publish(
-            Verdict(
-                CHANNEL, 1, now, VerdictState.DECIDED, labels[39], 0.8, now, labels, smoothed, smoothed, 1.0, 0, 2.8
+            make_verdict(
+                VerdictState.DECIDED,
+                labels[39],
+                labels=labels,
+                channel=CHANNEL,
+                sample=1,
+                time=now,
+                since=now,
+                raw=smoothed,
+                smoothed=smoothed,
             )
         )
         watched = watch()

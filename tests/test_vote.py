@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from models.errors import ConfigError
 from models.spec import Head
-from stream.vote import RunningVote, step_delay_s
+from models.vote import RunningVote, VoteClock, change_delay_s
 
 HEAD = Head(name="genre", labels=("a", "b", "c"), enter=0.5, leave=0.35)
 HOP_S = 0.35
@@ -15,9 +15,13 @@ posteriors = arrays(np.float32, 3, elements=st.floats(0.0, 1.0, width=32)).filte
 streams = st.lists(posteriors.map(lambda p: p / p.sum()), min_size=1, max_size=60)
 
 
-def run(stream, *, half_life_s=2.0, min_hold_s=2.0):
-    vote = RunningVote(HEAD, half_life_s=half_life_s, min_hold_s=min_hold_s)
-    return [vote.update(p, elapsed_s=HOP_S) for p in stream]
+def run(stream, *, half_life_s=4.0, head=HEAD, hop_s=HOP_S):
+    vote = RunningVote(head, half_life_s=half_life_s)
+    return [vote.update(np.asarray(p, np.float32), elapsed_s=hop_s) for p in stream]
+
+
+def seconds_of(probabilities, seconds, hop_s=HOP_S):
+    return [np.array(probabilities, np.float32)] * round(seconds / hop_s)
 
 
 @given(streams, st.floats(0.05, 60))
@@ -35,42 +39,50 @@ def test_a_steady_input_is_a_fixed_point(p, windows):
     np.testing.assert_allclose(run([p] * windows)[-1].smoothed, p, atol=1e-5)
 
 
-@given(st.floats(0.1, 30))
+@given(st.floats(1.0, 30))
 def test_after_one_half_life_half_of_the_old_is_left(half_life_s):
+    # The classes take turns in being a little likelier, which is no change; both turns are long against the memory.
+    old, new = [0.50, 0.45, 0.05], [0.45, 0.50, 0.05]
+    hop_s = half_life_s / 200
+    before = seconds_of(old, 12 * half_life_s, hop_s)
+    after = seconds_of(new, half_life_s, hop_s)
+    smoothed = run([*before, *after], half_life_s=half_life_s, hop_s=hop_s)[-1].smoothed
+    np.testing.assert_allclose(smoothed, [0.475, 0.475, 0.05], atol=1e-3)
+
+
+@given(st.floats(0.5, 20), st.floats(2.0, 90.0))
+def test_a_change_is_found_after_the_delay_that_is_stated(half_life_s, odds):
+    hop_s = 0.02
     vote = RunningVote(HEAD, half_life_s=half_life_s)
-    vote.update(np.array([1, 0, 0], np.float32), elapsed_s=0.0)
-    standing = vote.update(np.array([0, 1, 0], np.float32), elapsed_s=half_life_s)
-    np.testing.assert_allclose(standing.smoothed, [0.5, 0.5, 0.0], atol=1e-6)
+    for p in seconds_of([1, 0, 0], 6 * half_life_s, 0.1):
+        vote.update(p, elapsed_s=0.1)
+    after = np.array([1 / (1 + odds), odds / (1 + odds), 0], np.float32)
+    stated = change_delay_s(half_life_s, odds)
+    took = next(hop * hop_s for hop in range(1, 100_000) if vote.update(after, elapsed_s=hop_s).label == 1)
+    assert took == pytest.approx(stated, abs=2 * hop_s)
+    # All that was before the change is forgotten.
+    np.testing.assert_allclose(vote.smoothed, after, atol=1e-5)
 
 
-@given(streams)
-def test_time_cut_into_more_windows_changes_nothing(stream):
-    # The memory is in seconds, not in windows: each window given twice at half the distance ends in the same place.
-    once = RunningVote(HEAD, half_life_s=2.0)
-    twice = RunningVote(HEAD, half_life_s=2.0)
-    for p in stream:
-        once.update(p, elapsed_s=HOP_S)
-        twice.update(p, elapsed_s=HOP_S / 2)
-        twice.update(p, elapsed_s=HOP_S / 2)
-    np.testing.assert_allclose(once.smoothed, twice.smoothed, atol=1e-5)
+def test_to_be_a_little_likelier_for_ever_is_no_change():
+    assert change_delay_s(4.0, 1.3) == np.inf
+    standings = run([*seconds_of([0.9, 0.1, 0.0], 60), *seconds_of([0.44, 0.56, 0.0], 600)])
+    assert all(standing.label == 0 for standing in standings)
 
 
-@given(streams)
-def test_a_label_is_held_for_its_minimum_time(stream):
-    held, since = None, 0
-    for at, standing in enumerate(run(stream)):
-        if standing.label != held:
-            assert held is None or (at - since) * HOP_S >= 2.0 - 1e-9
-            held, since = standing.label, at
+def test_a_change_that_comes_and_goes_does_not_move_the_label():
+    # A jingle of a second, every ten: the label stays; the plain average with a short memory would not.
+    stream = [*seconds_of([0.8, 0.1, 0.1], 10), *seconds_of([0.1, 0.8, 0.1], 0.7)] * 10
+    assert {standing.label for standing in run(stream)} == {0}
 
 
 @given(streams)
 def test_labels_enter_above_one_threshold_and_stay_above_the_other(stream):
     before = None
-    for standing in run(stream, min_hold_s=0.0):
+    for standing in run(stream):
         label = standing.label
         if label is None:
-            assert standing.smoothed.max() < HEAD.enter + 1e-6
+            pass  # another may be likely enough, but has to wait for a change, or for this label to be given up
         elif label != before:
             assert standing.smoothed[label] >= HEAD.enter - 1e-6
         else:
@@ -81,6 +93,20 @@ def test_labels_enter_above_one_threshold_and_stay_above_the_other(stream):
         before = label
 
 
+@given(streams)
+def test_one_label_follows_another_where_a_change_was_found_or_after_nothing_was_sure(stream):
+    vote = RunningVote(HEAD)
+    before = None
+    for p in stream:
+        leading = None if vote.smoothed is None else int(vote.smoothed.argmax())
+        standing = vote.update(p, elapsed_s=HOP_S)
+        if before is not None and standing.label not in (None, before):
+            # Found by windows that speak for the new label, not because the average drifted.
+            assert standing.smoothed[standing.label] > standing.smoothed[before]
+            assert leading is not None
+        before = standing.label
+
+
 @given(streams, st.permutations(range(3)))
 def test_the_order_of_the_classes_does_not_matter(stream, order):
     # A tie, or what rounding makes of one, is broken by order, and by nothing else.
@@ -88,19 +114,8 @@ def test_the_order_of_the_classes_does_not_matter(stream, order):
     straight = run(stream)
     permuted = run([p[list(order)] for p in stream])
     for one, other in zip(straight, permuted, strict=True):
+        assume(np.diff(np.sort(one.smoothed)).min() > 1e-4)
         np.testing.assert_allclose(one.smoothed[list(order)], other.smoothed, atol=1e-6)
-
-
-def test_the_delay_stated_to_the_user_is_the_delay_of_the_vote():
-    half_life_s = 3.0
-    stated = step_delay_s(half_life_s, HEAD.enter)
-    vote = RunningVote(HEAD, half_life_s=half_life_s, min_hold_s=0.0)
-    vote.update(np.array([1, 0, 0], np.float32), elapsed_s=0.0)
-    step = 0.01
-    took = next(
-        n * step for n in range(1, 10_000) if vote.update(np.array([0, 1, 0], np.float32), elapsed_s=step).label == 1
-    )
-    assert took == pytest.approx(stated, abs=2 * step)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
@@ -115,3 +130,22 @@ def test_reset_forgets():
     vote.reset()
     assert vote.smoothed is None
     assert vote.update(np.array([0, 1, 0], np.float32), elapsed_s=9.0).label == 1
+
+
+def test_an_outage_is_forgotten_over_and_proves_nothing():
+    vote = RunningVote(HEAD, half_life_s=10.0)
+    for p in seconds_of([1, 0, 0], 20):
+        vote.update(p, elapsed_s=HOP_S)
+    assert vote.update(np.array([0.2, 0.8, 0], np.float32), elapsed_s=1e6).smoothed[1] == pytest.approx(0.8, abs=1e-5)
+
+
+def test_silence_is_no_time_and_a_gap_is():
+    clock = VoteClock(HOP_S)
+    clock.look(10.0, silent=False)
+    assert clock.take() == 0.0
+    clock.look(10.0 + HOP_S, silent=True)
+    clock.look(10.0 + 2 * HOP_S, silent=False)
+    assert clock.take() == pytest.approx(HOP_S)
+    clock.look(40.0, silent=True)
+    clock.look(40.0 + HOP_S, silent=False)
+    assert clock.take() == pytest.approx(30.0 - 2 * HOP_S)

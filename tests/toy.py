@@ -22,9 +22,16 @@ TONES_HZ = {"low": 150.0, "middle": 1_000.0, "high": 3_000.0}
 
 
 def toy_card(
-    *inputs: AnyFeatureSpec, frames: int = 40, hop_frames: int = 5, short: Literal["wait", "tile"] = "wait"
+    *inputs: AnyFeatureSpec,
+    frames: int = 40,
+    hop_frames: int = 5,
+    short: Literal["wait", "tile"] = "wait",
+    others: tuple[str, ...] = (),
 ) -> ModelCard:
-    """The card of a model that hears which third of the mel bands is loudest, and something in other features too."""
+    """The card of a model that hears which third of the mel bands is loudest, and something in other features too.
+
+    Its ``others`` are heads that name the quietest third.
+    """
     return ModelCard(
         name="toy",
         description="names the loudest third of the spectrum",
@@ -32,7 +39,7 @@ def toy_card(
         inputs=inputs or (SPEC,),
         normalisation="none",
         window=WindowSpec(frames=frames, hop_frames=hop_frames, short=short),
-        heads=(Head(name="pitch", labels=LABELS),),
+        heads=tuple(Head(name=name, labels=LABELS) for name in ("pitch", *others)),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
 
@@ -48,8 +55,11 @@ def toy_graph(card: ModelCard) -> onnx.ModelProto:
         nodes.append(helper.make_node("ReduceMean", [name, "axes"], [f"{name}_mean"], keepdims=0))
         nodes.append(helper.make_node("MatMul", [f"{name}_mean", f"{name}_weights"], [f"{name}_logits"]))
     nodes.append(helper.make_node("Sum", [f"{name}_logits" for name in names], [card.head.name]))
-    logits = helper.make_tensor_value_info(card.head.name, TensorProto.FLOAT, ["batch", len(LABELS)])
-    graph = helper.make_graph(nodes, "toy", values, [logits], weights)
+    nodes += [helper.make_node("Neg", [card.head.name], [head.name]) for head in card.heads[1:]]
+    logits = [
+        helper.make_tensor_value_info(head.name, TensorProto.FLOAT, ["batch", len(LABELS)]) for head in card.heads
+    ]
+    graph = helper.make_graph(nodes, "toy", values, logits, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 

@@ -1,7 +1,6 @@
 """How far to trust a network: its temperature and its thresholds, from tracks that it was not trained on.
 
-What a person sees is the running vote, so both are fitted to the vote: probabilities smoothed over time as
-``stream.vote`` does it, at its default half-life.
+What a person sees is the running vote (``models.vote``), so both are fitted to it, at its default half-life.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import numpy.typing as npt
 import scipy.optimize
 
 from models.errors import DatasetError
-from models.smoothing import DEFAULT_HALF_LIFE_S, kept
+from models.half_life import DEFAULT_HALF_LIFE_S
 from models.spec import Head
+from models.vote import RunningVote
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -63,12 +63,11 @@ def temper(probabilities: FloatArray, temperature: float) -> FloatArray:
 
 
 def smooth(probabilities: FloatArray, *, half_life_s: float, hop_s: float) -> FloatArray:
-    """Exponentially smoothed over the windows (n, classes), beginning with the first as it is."""
-    keep = kept(hop_s, half_life_s)
-    smoothed = np.array(probabilities, dtype=np.float64)
-    for now in range(1, len(smoothed)):
-        smoothed[now] = keep * smoothed[now - 1] + (1.0 - keep) * smoothed[now]
-    return smoothed
+    """What the running vote makes of windows (n, classes), if it always names something."""
+    labels = tuple(map(str, range(probabilities.shape[1])))
+    vote = RunningVote(Head(name="any", labels=labels, enter=0.0, leave=0.0), half_life_s=half_life_s)
+    windows = probabilities.astype(np.float32)
+    return np.array([vote.update(window, elapsed_s=hop_s if n else 0.0).smoothed for n, window in enumerate(windows)])
 
 
 def fit_temperature(scored: ScoredTracks) -> float:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import ConfigError, DatasetError, ModelFileError
+from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer import Scorer, WindowBatch
-from models.smoothing import DEFAULT_HALF_LIFE_S
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
 from train.calibration import ScoredTracks, smooth, temper

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.smoothing import DEFAULT_HALF_LIFE_S
+from models.half_life import DEFAULT_HALF_LIFE_S
 from train.decision import LIVE, describe
 from train.facts import facts, protocol
 from train.machine import Latency

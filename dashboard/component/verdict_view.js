@@ -10,6 +10,7 @@ class VerdictView {
     this.lead = page.querySelector(".lead");
     this.label = page.querySelector(".label");
     this.detail = page.querySelector(".detail");
+    this.others = page.querySelector(".others");
     this.progress = page.querySelector(".progress");
     this.progressBar = page.querySelector(".progress i");
     this.voice = page.querySelector(".unseen");
@@ -43,8 +44,18 @@ class VerdictView {
     setText(this.detail, said.detail);
     this.progress.hidden = said.progress === undefined;
     if (said.progress !== undefined) this.progressBar.style.transform = `scaleX(${said.progress})`;
+    this.paintOthers(said.state);
     this.paintBars(theme, said.state);
     this.speak(said);
+  }
+
+  // What the model says beside its first answer: a mood, the kind of sound.
+  paintOthers(state) {
+    const others = state === "deaf" || state === "silence" ? [] : (this.verdict?.others ?? []);
+    const said = others.filter(({ confidence }) => confidence !== null).map(({ name, label, confidence }) =>
+      `${labelText(name)}: ${label ? `${labelText(label)} ${percentText(confidence)}` : "not sure"}`);
+    this.others.hidden = !said.length;
+    setText(this.others, said.join(" · "));
   }
 
   words(now, known) {
