@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import dashboard.commands
+import genrescope_bench
 import models.commands
 import stream.commands
 import train.commands
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-LISTEN, MAKE = "Listen", "Make models"
+LISTEN, MAKE, MEASURE = "Listen", "Make models", "Measure"
 
 
 @app.callback()
@@ -46,6 +47,7 @@ app.command(rich_help_panel=MAKE)(train.commands.train)
 app.command(rich_help_panel=MAKE)(train.measure_commands.evaluate)
 app.command(rich_help_panel=MAKE)(train.measure_commands.compare)
 app.command(rich_help_panel=MAKE)(train.commands.export)
+app.add_typer(genrescope_bench.app, name="bench", rich_help_panel=MEASURE)
 
 
 def main() -> None:

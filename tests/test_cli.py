@@ -64,7 +64,7 @@ def test_classify_json_has_the_contracts_fields(run, model, song):
     status, out, _ = run("classify", "--json", "--model", model, song)
     result = json.loads(out)
     assert status == 0
-    assert list(result) == ["file", "seconds", "label", "confidence", "probabilities", "segments"]
+    assert list(result) == ["file", "seconds", "label", "confidence", "probabilities", "heads", "segments"]
     assert result["label"] == "middle"
     assert set(result["probabilities"]) == set(LABELS)
     assert {tuple(segment) for segment in result["segments"]} == {("start", "end", "label", "state")}

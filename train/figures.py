@@ -113,6 +113,48 @@ def draw_curves(runs: Sequence[Curves], *, palette: Palette, format: Format) -> 
         return _saved(figure, format)
 
 
+def draw_decisions(
+    curves: Mapping[str, Sequence[tuple[float, float, float]]],
+    chosen: Mapping[str, tuple[float, float, float]],
+    *,
+    palette: Palette,
+    format: Format,
+) -> bytes:
+    """How soon against how steady, and how right against how steady; a curve for each rule through its settings.
+
+    Points are (false switches a minute, median seconds to the right label, accuracy); ``chosen`` are marked and named.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    colours = [*palette.accents, palette.ink, *_MORE_ACCENTS]
+    with _picture((9.6, 4.2), palette, columns=2) as (figure, both):
+        for axes, at, title in zip(both, (1, 2), ("seconds to the right label (median)", "accuracy"), strict=True):
+            for (rule, points), colour in zip(curves.items(), colours, strict=False):
+                axes.plot(
+                    [point[0] for point in points],
+                    [point[at] if np.isfinite(point[at]) else np.nan for point in points],
+                    color=colour,
+                    linewidth=1.6,
+                    marker="o",
+                    markersize=3.5,
+                    label=rule,
+                )
+                if rule in chosen and np.isfinite(chosen[rule][at]):
+                    axes.scatter([chosen[rule][0]], [chosen[rule][at]], s=70, color=colour, zorder=3)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_xlabel("false switches a minute")
+            axes.set_title(title, fontsize=10, loc="left", color=palette.ink)
+            axes.grid(color=palette.faint, linewidth=0.7)
+        both[0].set_ylim(bottom=0)
+        _legend(both[0], palette, loc="best")
+        return _saved(figure, format)
+
+
+_MORE_ACCENTS = ("#009e73", "#cc79a7")
+"""For more than two curves, of the same palette."""
 _LEARNING = {"train": "training", "validation": "validation"}
 
 

@@ -1,0 +1,200 @@
+"""Decisions over time, measured: programmes are heard by the engine once, and the same windows judged by each rule."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+import numpy as np
+
+from models.errors import SourceError
+from models.scorer import Scorer
+from models.spec import Head
+from models.vote import FloatArray, RunningVote, VoteClock
+from stream.decision_measures import Counts, Shown, measure
+from stream.engine import Engine
+from stream.events import Event, HealthState, Verdict, VerdictState
+from stream.pace import MAX_SPEED, play
+from stream.programme import Programme
+from stream.source import Chunk
+from stream.threaded_source import Run, ThreadedSource
+
+UNSMOOTHED: Final = "no smoothing"
+PLAIN: Final = "plain vote"
+MAJORITY: Final = "majority"
+OURS: Final = "running vote"
+NEVER_UNSURE: Final = "running vote, never unsure"
+"""The rules compared."""
+
+HALF_LIVES_S: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+"""Where a rule has a half-life, its curve is drawn through these."""
+MAJORITIES: Final = (3, 5, 10, 20, 40)
+
+
+class Decider(Protocol):
+    """From windows to what is shown."""
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
+        """The index of the label to show after a window's probabilities (classes,); None for none."""
+        ...
+
+
+class Unsmoothed:
+    """The likeliest label of each window."""
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:  # noqa: ARG002  # a Decider's
+        """See ``Decider``."""
+        return int(probabilities.argmax())
+
+
+class PlainVote:
+    """The likeliest label of an exponentially weighted mean: what is commonly done."""
+
+    def __init__(self, half_life_s: float) -> None:
+        self._half_life_s = half_life_s
+        self._mean: FloatArray | None = None
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
+        """See ``Decider``."""
+        keep = 2.0 ** (-elapsed_s / self._half_life_s)
+        self._mean = probabilities if self._mean is None else keep * self._mean + (1.0 - keep) * probabilities
+        return int(self._mean.argmax())
+
+
+class MajorityVote:
+    """The commonest label of the last ``slots`` windows, the newest of equals."""
+
+    def __init__(self, slots: int) -> None:
+        self._newest: deque[int] = deque(maxlen=slots)
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:  # noqa: ARG002  # a Decider's
+        """See ``Decider``."""
+        self._newest.appendleft(int(probabilities.argmax()))
+        return Counter(self._newest).most_common(1)[0][0]
+
+
+class OurVote:
+    """The running vote, as it runs live."""
+
+    def __init__(self, head: Head, half_life_s: float) -> None:
+        self._vote = RunningVote(head, half_life_s=half_life_s)
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
+        """See ``Decider``."""
+        return self._vote.update(probabilities, elapsed_s=elapsed_s).label
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWindow:
+    """A look ``time`` seconds into the programme; its probabilities (classes,) come ``elapsed_s`` after the last."""
+
+    time: float
+    probabilities: FloatArray | None
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A programme, its windows, and what the engine itself showed."""
+
+    programme: Programme
+    windows: tuple[HeardWindow, ...]
+    shown: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A rule at one setting: ``rule`` names the curve that it lies on, ``value`` where."""
+
+    rule: str
+    value: float
+    make: Callable[[], Decider]
+
+
+class _Played(ThreadedSource):
+    """A programme, as fast as it can be scored."""
+
+    def __init__(self, programme: Programme) -> None:
+        super().__init__("programme", name="programme", live=False, finite=True, synthetic=True)
+        self._programme = programme
+
+    def _produce(self, run: Run) -> Generator[Chunk]:
+        self.sample_rate_hz = self._programme.sample_rate_hz
+        pieces = [(self._programme.samples[:, np.newaxis], 0)]
+        yield from play(pieces, run, sample_rate_hz=self.sample_rate_hz, speed=MAX_SPEED)
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+
+    def publish(self, event: Event) -> None:
+        if isinstance(event, Verdict):
+            self.verdicts.append(event)
+
+
+def hear(programme: Programme, scorer: Scorer, *, half_life_s: float) -> Heard:
+    """Send a programme through the engine.
+
+    Raises:
+        SourceError: the engine could not hear it out.
+    """
+    collector = _Collector()
+    engine = Engine(scorer, {"programme": _Played(programme)}, [collector], half_life_s=half_life_s)
+    engine.run()
+    if engine.channels[0].health().state is not HealthState.ENDED:
+        raise SourceError(f"programme: expected to hear it to its end, {engine.channels[0].health().reason}")
+    clock = VoteClock(scorer.card.hop_seconds)
+    windows: list[HeardWindow] = []
+    shown: list[Shown] = []
+    for verdict in collector.verdicts:
+        at = verdict.sample / programme.sample_rate_hz
+        clock.look(at, silent=verdict.state is VerdictState.SILENCE)
+        elapsed_s = clock.take() if verdict.raw is not None else 0.0
+        windows.append(HeardWindow(at, verdict.raw, elapsed_s))
+        # Silence is shown as what it is; before a window is whole, what is shown says that it is early.
+        label = verdict.label if verdict.state is VerdictState.DECIDED else None
+        if not shown or shown[-1].label != label:
+            shown.append(Shown(at, label))
+    return Heard(programme, tuple(windows), tuple(shown))
+
+
+def judge(heard: Heard, decider: Decider, labels: Sequence[str]) -> tuple[Shown, ...]:
+    """What a rule would have shown. In silence it shows nothing, as the engine does."""
+    shown: list[Shown] = []
+    for window in heard.windows:
+        label: str | None = None
+        if window.probabilities is not None:
+            index = decider.update(window.probabilities, window.elapsed_s)
+            label = None if index is None else labels[index]
+        if not shown or shown[-1].label != label:
+            shown.append(Shown(window.time, label))
+    return tuple(shown)
+
+
+def settings(head: Head, half_life_s: float) -> Iterator[Setting]:
+    """The rules compared, each along its curve, ``half_life_s`` among the values of ours."""
+    yield Setting(UNSMOOTHED, 0.0, Unsmoothed)
+    for value in HALF_LIVES_S:
+        yield Setting(PLAIN, value, partial(PlainVote, value))
+    for slots in MAJORITIES:
+        yield Setting(MAJORITY, slots, partial(MajorityVote, slots))
+    for value in sorted({*HALF_LIVES_S, half_life_s}):
+        yield Setting(OURS, value, partial(OurVote, head, value))
+    always = head.model_copy(update={"enter": 0.0, "leave": 0.0})
+    for value in sorted({*HALF_LIVES_S, half_life_s}):
+        yield Setting(NEVER_UNSURE, value, partial(OurVote, always, value))
+
+
+def compare_rules(programmes: Sequence[Heard], head: Head, *, half_life_s: float) -> list[tuple[Setting, Counts]]:
+    """Each rule at each setting over all programmes."""
+    results = []
+    for setting in settings(head, half_life_s):
+        counts = Counts()
+        for heard in programmes:
+            counts += measure(heard.programme, judge(heard, setting.make(), head.labels))
+        results.append((setting, counts))
+    return results

@@ -1,0 +1,131 @@
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from toy import RATE_HZ, save_toy, tone
+
+import genrescope
+from models.onnx_scorer import OnnxScorer
+from models.spec import Head
+from stream.decision_bench import (
+    MAJORITY,
+    NEVER_UNSURE,
+    OURS,
+    PLAIN,
+    UNSMOOTHED,
+    MajorityVote,
+    OurVote,
+    PlainVote,
+    Unsmoothed,
+    compare_rules,
+    hear,
+    judge,
+)
+from stream.programme import Clip, Composer
+
+HALF_LIFE_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Tones in a table, one fold each, and a model that names them."""
+    import scipy.io.wavfile
+
+    folder = tmp_path_factory.mktemp("tones")
+    rows = ["path,genre,fold"]
+    for label in ("low", "middle", "high"):
+        for fold in (0, 1):
+            scipy.io.wavfile.write(folder / f"{label}-{fold}.wav", RATE_HZ, tone(label, 30))
+            rows.append(f"{label}-{fold}.wav,{label},{fold}")
+    (folder / "tracks.csv").write_text("\n".join(rows) + "\n")
+    save_toy(folder / "toy.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def heard(folder):
+    clips = [Clip(folder / f"{label}-0.wav", label) for label in ("low", "middle", "high")]
+    composer = Composer(clips, sample_rate_hz=RATE_HZ, seed=0)
+    scorer = OnnxScorer(folder / "toy.onnx")
+    return scorer, [hear(composer.compose(number, minutes=3), scorer, half_life_s=HALF_LIFE_S) for number in range(2)]
+
+
+def test_the_vote_replayed_is_what_the_engine_showed(heard):
+    scorer, programmes = heard
+    for programme in programmes:
+        head = scorer.card.head
+        assert judge(programme, OurVote(head, HALF_LIFE_S), head.labels) == programme.shown
+
+
+def test_rules_are_compared_on_the_same_windows(heard):
+    scorer, programmes = heard
+    results = compare_rules(programmes, scorer.card.head, half_life_s=HALF_LIFE_S)
+    rules = {setting.rule for setting, _ in results}
+    assert rules == {UNSMOOTHED, PLAIN, MAJORITY, OURS, NEVER_UNSURE}
+    assert len({counts.minutes for _, counts in results}) == 1
+    ours = next(counts for setting, counts in results if (setting.rule, setting.value) == (OURS, HALF_LIFE_S))
+    # The tones are easily told apart: what is measured is the rule.
+    assert ours.figures()["accuracy_settled"] > 0.9
+    slow = [counts.figures()["delay_median_s"] for setting, counts in results if setting.rule == PLAIN]
+    assert slow == sorted(slow)
+
+
+def test_the_baselines_do_what_they_say():
+    a, b = np.array([0.6, 0.4], np.float32), np.array([0.1, 0.9], np.float32)
+    assert [Unsmoothed().update(p, 0.3) for p in (a, b, a)] == [0, 1, 0]
+    majority = MajorityVote(3)
+    assert [majority.update(p, 0.3) for p in (a, b, a, b, b)] == [0, 1, 0, 1, 1]
+    plain = PlainVote(1.0)
+    assert plain.update(a, 0.0) == 0
+    assert plain.update(b, 0.1) == 0  # 0.57 : 0.43
+    assert plain.update(b, 1.0) == 1
+    head = Head(name="x", labels=("a", "b"), enter=0.95, leave=0.9)
+    assert OurVote(head, 1.0).update(b, 0.3) is None
+
+
+def test_the_command_prints_a_table_and_writes_its_figures(folder, tmp_path, monkeypatch, capsys):
+    arguments = ["bench", "decisions", "--table", folder / "tracks.csv", "--fold", 1, "--model", folder / "toy.onnx"]
+    arguments += ["--programmes", 1, "--minutes", 1, "--report", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", ["genrescope", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        genrescope.main()
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    for words in ("false switches a minute", OURS, PLAIN, "1 programmes of 3 clips"):
+        assert words in said
+    rules = json.loads((tmp_path / "out/decisions.json").read_text())["rules"]
+    assert {rule["rule"] for rule in rules} == {UNSMOOTHED, PLAIN, MAJORITY, OURS, NEVER_UNSURE}
+    assert (tmp_path / "out/decisions.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--fold", "7"], "expected clips in fold 7; there are folds"),
+        (["--label-column", "path"], "expected labels of the model 'toy'"),
+        (["--speech", "nowhere"], "--speech: expected a folder with recordings"),
+        (["--half-life", "0"], "half-life"),
+    ],
+)
+def test_wrong_use_is_one_sentence(folder, more, says, monkeypatch, capsys):
+    arguments = ["bench", "decisions", "--table", str(folder / "tracks.csv"), "--model", str(folder / "toy.onnx")]
+    monkeypatch.setattr(sys, "argv", ["genrescope", *arguments, *more])
+    with pytest.raises(SystemExit) as stopped:
+        genrescope.main()
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line
+
+
+def test_never_is_written_so_that_json_can_be_read(folder, tmp_path, monkeypatch):
+    arguments = ["bench", "decisions", "--table", folder / "tracks.csv", "--fold", 1, "--model", folder / "toy.onnx"]
+    arguments += ["--programmes", 1, "--minutes", 1, "--report", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["genrescope", *map(str, arguments)])
+    with pytest.raises(SystemExit):
+        genrescope.main()
+    text = (tmp_path / "decisions.json").read_text()
+    assert "Infinity" not in text
+    assert "NaN" not in text
+    assert math.isfinite(json.loads(text)["rules"][0]["accuracy"])
