@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from models.errors import ConfigError
 from models.recode import CODECS, recode
 from stream import synthesis
 from stream.source import FloatArray
+
+T = TypeVar("T")
 
 CROSSFADE_S: Final = 2.0
 SHORTEST_STRETCH_S: Final = 12.0
@@ -70,20 +72,17 @@ class Programme:
 
 class Composer:
     """Makes programmes of ``clips``, with ``speech`` to talk over them, at ``sample_rate_hz``; programme ``number`` of
-    a ``seed`` is always the same.
+    a ``seed`` is always the same. Each clip is as likely as any other: a label is on as often as it has clips.
 
     Raises:
         ConfigError: clips of fewer than two labels.
     """
 
     def __init__(self, clips: Sequence[Clip], *, speech: Sequence[Path] = (), sample_rate_hz: int, seed: int) -> None:
-        self._by_label: dict[str, list[Path]] = {}
-        for clip in clips:
-            self._by_label.setdefault(clip.label, []).append(clip.path)
-        if len(self._by_label) < 2:
-            raise ConfigError(
-                f"expected clips of at least two labels to make programmes of, got {sorted(self._by_label)}"
-            )
+        labels = sorted({clip.label for clip in clips})
+        if len(labels) < 2:
+            raise ConfigError(f"expected clips of at least two labels to make programmes of, got {labels}")
+        self._clips = tuple(clips)
         self._speech = tuple(speech)
         self._rate = sample_rate_hz
         self._seed = seed
@@ -97,19 +96,18 @@ class Composer:
         random = np.random.default_rng([self._seed, number])
         sound: list[FloatArray] = []
         stretches: list[Stretch] = []
-        label = str(random.choice(sorted(self._by_label)))
-        boundary = "cut"
+        clip, boundary = _any(self._clips, random), "cut"
         while not stretches or stretches[-1].end < 60 * minutes:
-            music, event = self._stretch(label, random)
-            self._join(sound, stretches, music, label=label, boundary=boundary, event=event, random=random)
-            if random.random() >= SAME_LABEL_SHARE:
-                label = str(random.choice(sorted(set(self._by_label) - {label})))
+            music, event = self._stretch(clip.path, random)
+            self._join(sound, stretches, music, label=clip.label, boundary=boundary, event=event, random=random)
+            same = random.random() < SAME_LABEL_SHARE
+            clip = _any([each for each in self._clips if (each.label == clip.label) is same], random)
             boundary = _one_of(_BOUNDARIES, random)
         return Programme(np.concatenate(sound), self._rate, tuple(stretches))
 
-    def _stretch(self, label: str, random: np.random.Generator) -> tuple[FloatArray, str]:
-        """A piece of a clip of this label, and what is done to it."""
-        music = _levelled(load(Path(str(random.choice([str(path) for path in self._by_label[label]]))), self._rate))
+    def _stretch(self, path: Path, random: np.random.Generator) -> tuple[FloatArray, str]:
+        """A piece of a clip, and what is done to it."""
+        music = _levelled(load(path, self._rate))
         length = round(random.uniform(SHORTEST_STRETCH_S, LONGEST_STRETCH_S) * self._rate)
         begin = int(random.integers(max(1, len(music) - length + 1)))
         music = music[begin : begin + length].copy()
@@ -119,8 +117,7 @@ class Composer:
         # In the middle half, so that what happens at the boundary and what happens within are told apart.
         part = slice(len(music) // 4, len(music) * 3 // 4)
         if event == "talk-over":
-            voice = _levelled(load(Path(str(random.choice([str(path) for path in self._speech]))), self._rate))
-            voice = voice[: part.stop - part.start]
+            voice = _levelled(load(_any(self._speech, random), self._rate))[: part.stop - part.start]
             music[part] *= _DUCKED
             music[part.start : part.start + len(voice)] += voice
         elif event == "level":
@@ -165,6 +162,10 @@ class Composer:
             end = at + len(music) / self._rate
         sound.append(music)
         stretches.append(Stretch(at, end, label, boundary, event))
+
+
+def _any(things: Sequence[T], random: np.random.Generator) -> T:
+    return things[int(random.integers(len(things)))]
 
 
 def _one_of(shares: dict[str, float], random: np.random.Generator) -> str:
