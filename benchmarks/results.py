@@ -84,8 +84,10 @@ class Cell:
         return f"{self.dataset}/{self.recipe}{settings}/fold-{self.fold}"
 
     @property
-    def watched_fold(self) -> int:
-        """The fold that early stopping watches: the one before the tested one."""
+    def watched_fold(self) -> int | None:
+        """The fold that early stopping watches: the one before the tested one. None where nothing stops it early."""
+        if self.settings.get("patience") == 0:
+            return None
         folds = DATASETS[self.dataset].folds
         return folds[folds.index(self.fold) - 1]
 
@@ -93,6 +95,9 @@ class Cell:
 def cells() -> Iterator[Cell]:
     """All cells: the folds of the small recipes on every set, then every recipe on one split of emotify."""
     yield from _all_folds("music_speech")
+    for recipe in LIDY:
+        for fold in DATASETS["music_speech"].folds:
+            yield Cell("music_speech", recipe, fold, {"patience": 0})
     for recipe, variants in VARIANTS.items():
         for settings in variants:
             yield Cell("emotify", recipe, 4, settings)
@@ -156,7 +161,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
     """Train and measure one network; return what the store keeps of it."""
     dataset = DATASETS[cell.dataset]
     patience = PATIENCE.get(cell.recipe, options.patience)
-    settings = {**cell.settings, "patience": patience, "precision": options.precision}
+    settings = {"patience": patience, "precision": options.precision, **cell.settings}
     plan = Plan(
         recipe=cell.recipe,
         settings=settings,

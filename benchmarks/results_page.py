@@ -22,7 +22,8 @@ Made, and gone on with, by one command, which trains what is missing here:
 Every network is trained on the folds that are neither tested nor watched, and stops when the loss on the watched fold
 (the one before the tested one) has not become less for ten epochs (zhang-2d: fifty, of seven batches each), at the
 published number of epochs, or at the time limit; the epoch with the least loss is what is tested. zhang-1d alone is
-trained as published, to its last epoch, which takes a minute. Nothing is chosen on the tested fold. Folds are
+trained as published, to its last epoch, which takes a minute. So are rows with *patience=0*, and those learn from all
+folds but the tested one. Nothing is chosen on the tested fold. Folds are
 artist-disjoint (emotify, genre-10, quadrants; of a recording that is there twice, one is left out), source-disjoint
 (esc10) or as given (music_speech). All else is the recipe's, as published where the paper says it; bf16 mixed
 precision. Accuracy is per file, by the recipe's own decision; *live* is by the mean over windows one hop apart, as live
