@@ -176,7 +176,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
     )
     folder = options.runs / cell.name
     run = open_run(plan, folder, cache=options.cache, workers=1, resume=True)
-    record, fitted = measure_fold(
+    records, fitted = measure_fold(
         run,
         test_fold=cell.fold,
         watched_fold=cell.watched_fold,
@@ -184,6 +184,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
         resume=True,
         max_minutes=options.minutes,
     )
+    record = records[plan.head]
     return {
         "name": cell.name,
         "figures": metrics(record),

@@ -37,6 +37,7 @@ from models.spec import Head, LogMel, ModelCard, Provenance
 from train.features import TrackFeatures, read_features
 from train.loop import fit
 from train.module import TrainingModule
+from train.question import Question
 from train.recipe import Recipe
 from train.recipes import make_recipe
 from train.segments import LabelledFrames
@@ -73,7 +74,7 @@ def measure(recipe: Recipe, folder: Path, rounds: int) -> None:
     tracks = make_clips(folder / "clips", recipe.inputs[0].sample_rate_hz)
     card = recipe.card(
         name="benchmark",
-        head=Head(name="tone", labels=tuple(map(str, range(CLASSES)))),
+        heads=(Head(name="tone", labels=tuple(map(str, range(CLASSES)))),),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="none"),
     )
     clock = Clock()
@@ -136,7 +137,7 @@ class Clock:
 
 def ours(card: ModelCard, recipe: Recipe, tracks: list[Track], features: TrackFeatures, folder: Path) -> Speed:
     """Of a whole training."""
-    data = LabelledFrames.join(tracks, features.features, card.head.labels)
+    data = LabelledFrames.join([Question("tone", card.head.labels, tuple(tracks))], features.features)
     module = TrainingModule(card, recipe, training=data, validation=None, seed=0)
     clock = Clock()
     fit(module, folder=folder, resume=False)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import GenrescopeError
+from models.errors import ConfigError, GenrescopeError
 from models.scorer_kind import ScorerKind
 from models.spec import Head, ModelCard
 
@@ -39,6 +39,26 @@ class Scorer(Protocol):
             FeatureShapeError: the windows are not of the card's shape.
         """
         ...
+
+
+class AskedFirst:
+    """A scorer whose card has another of its questions first: what measures or calibrates a head looks at the first.
+
+    Raises:
+        ConfigError: no such head.
+    """
+
+    def __init__(self, scorer: Scorer, name: str) -> None:
+        heads = scorer.card.heads
+        if name not in {head.name for head in heads}:
+            raise ConfigError(
+                f"expected a head of the model {scorer.card.name!r} ({', '.join(head.name for head in heads)}), "
+                f"got {name!r}"
+            )
+        first = sorted(heads, key=lambda head: head.name != name)
+        self.card = scorer.card.model_copy(update={"heads": tuple(first)})
+        self.name = scorer.name
+        self.score = scorer.score
 
 
 class FeatureShapeError(GenrescopeError):

@@ -21,7 +21,7 @@ def random_card(recipe_name: str = "lidy-timbral", **settings: object) -> ModelC
     return make_recipe(recipe_name, settings).card(
         name="random",
         description="random weights",
-        head=Head(name="genre", labels=LABELS, temperature=1.7),
+        heads=(Head(name="genre", labels=LABELS, temperature=1.7),),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
 

@@ -10,6 +10,7 @@ from models.errors import ConfigError
 from models.spec import FileDecision, WindowSpec
 from models.windowing import filled
 from train.decision import LIVE, cut, decide, describe, judge, places, score, seed_of
+from train.question import Question
 from train.segments import LabelledFrames, RandomSegments
 from train.track import Track
 
@@ -94,7 +95,7 @@ def test_a_file_shorter_than_a_window_is_cut_as_in_training(frames):
 
     judge(Recording(), [sound])
     path = Path("short.wav")
-    data = LabelledFrames.join([Track(path, "a", 0)], {path: (sound,)}, ["a"])
+    data = LabelledFrames.join([Question.about("x", [Track(path, "a", 0)])], {path: (sound,)})
     (batch,) = RandomSegments(data, 40, 400, seed=1, per_file=400, slices=2)
 
     def slices(windows):

@@ -192,7 +192,7 @@ def test_a_checkpoint_of_other_labels_is_refused(tmp_path):
     other = tiny()
     (head,) = other.card.heads
     other.card = other.card.model_copy(update={"heads": (head.model_copy(update={"labels": ("a", "b", "d")}),)})
-    with pytest.raises(ConfigError, match=r"labels \['a', 'b', 'c'\] -> \['a', 'b', 'd'\]"):
+    with pytest.raises(ConfigError, match=r"labels of genre \['a', 'b', 'c'\] -> \['a', 'b', 'd'\]"):
         fit(other, tmp_path, resume=True)
 
 
@@ -203,12 +203,12 @@ def test_a_checkpoint_of_other_tracks_is_refused(tmp_path, change):
     data, backwards = other.training_frames, torch.arange(9).flip(0)
     if change == "validation":
         data = other.validation_frames
-        other.validation_frames = replace(data, targets=data.targets.flip(0))
+        other.validation_frames = replace(data, targets=(data.targets[0].flip(0),))
     else:
         other.training_frames = {
             "names": replace(data, paths=(Path("test.wav"), *data.paths[1:])),
-            "order": replace(data, paths=data.paths[::-1], targets=data.targets[backwards]),
-            "labels": replace(data, targets=data.targets[backwards]),
+            "order": replace(data, paths=data.paths[::-1], targets=(data.targets[0][backwards],)),
+            "labels": replace(data, targets=(data.targets[0][backwards],)),
             "lengths": replace(data, lengths=data.lengths + 1),
         }[change]
     side, tracks = ("validation", 6) if change == "validation" else ("training", 9)

@@ -9,6 +9,7 @@ from labelled_audio import clip, write_wav
 
 from models.spec import WindowSpec
 from train.features import read_features
+from train.question import Question
 from train.recipes import make_recipe
 from train.segments import LabelledFrames
 from train.track import Track
@@ -23,7 +24,7 @@ def test_other_processes_are_sent_places_on_the_disk_not_features(tmp_path, name
     ]
     window = WindowSpec(frames=50, hop_frames=10)
     features = read_features(recipe.inputs, window, tracks, cache=tmp_path / "cache", workers=0).features
-    data = LabelledFrames.join(tracks, features, ("high", "low", "noise"))
+    data = LabelledFrames.join([Question("tone", ("high", "low", "noise"), tuple(tracks))], features)
     places = torch.tensor([0, 1, 2, 0]), torch.tensor([[0], [3], [7], [11]])
     ours = data.cut(*places, 50)  # by now the files are mapped here
     assert sum(each.nbytes for inputs in features.values() for each in inputs) > 200_000

@@ -16,6 +16,7 @@ from models.spec import ModelCard
 from train.checkpoints import CHECKPOINT_NAME
 from train.loop import Execution, fit
 from train.module import TrainingModule
+from train.question import Question
 from train.recipes import make_recipe
 from train.segments import LabelledFrames
 from train.track import Track
@@ -36,7 +37,7 @@ def frames(card: ModelCard, *, tracks: int, seed: int) -> LabelledFrames:
         )
         for track in made
     }
-    return LabelledFrames.join(made, features, LABELS)
+    return LabelledFrames.join([Question("genre", LABELS, tuple(made))], features)
 
 
 def tiny(name: str = "lidy-timbral", *, seed: int = 0, validation: int = 6, **settings: object) -> TrainingModule:

@@ -154,6 +154,17 @@ def train(
         str, typer.Option("--licence", help="What may be done with it, for its card.", rich_help_panel=CARD)
     ] = "not stated",
     head: Annotated[str, typer.Option("--head", help="What its answer is called.", rich_help_panel=CARD)] = "genre",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="NAME=COLUMN",
+            help="Ask the same sound another question, which makes another head: a column of the tables, or several "
+            "with the shares of raters for each label (mood=quadrant; emotion=calmness,power). Rows without an answer "
+            "teach the others only. Repeat for more.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
     cache: CacheOption = None,
     workers: WorkersOption = 2,
 ) -> None:
@@ -177,12 +188,11 @@ def train(
     from train.findings import find
     from train.loop import Execution
     from train.machine import measure_latency
-    from train.pipeline import cross_validate, make_model, open_run
+    from train.pipeline import all_metrics, cross_validate, make_model, open_run
     from train.plan import Plan
     from train.public_datasets import download as download_dataset
     from train.report import write_report
     from train.run_folder import MODEL_NAME
-    from train.statistics import metrics
 
     if all_folds and test_fold is not None:
         raise ConfigError(f"--all-folds tests on every fold in turn: leave out --test-fold {test_fold}, or --all-folds")
@@ -222,6 +232,7 @@ def train(
         name=name or output.name,
         description=description,
         head=head,
+        also=tuple(also or ()),
         data=data,
         licence=licence,
     )
@@ -239,8 +250,9 @@ def train(
             pages, timed = output / "report", output / records[0].name / MODEL_NAME  # one for all: they are alike
             shipped = "none to ship, for each network lacks a fold; the same without --all-folds makes one"
         else:
-            records = [make_model(run, model, resume=resume)]
-            for key, value in metrics(records[0]).items():
+            measured = make_model(run, model, resume=resume)
+            records = [measured[head]]
+            for key, value in all_metrics(measured).items():
                 console.print(f"{key:24} {value:g}")
             pages, timed, shipped = output, model, str(model)
         found = find(records, paper=type(plan.make_recipe()).paper, latency=measure_latency(timed))

@@ -63,6 +63,10 @@ def evaluate(
             rich_help_panel=AUDIO,
         ),
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="Measure another head of the model than its first; its labels: --label-column."),
+    ] = None,
     leaks: Annotated[
         Leaks | None,
         typer.Option(
@@ -96,10 +100,10 @@ def evaluate(
             raise ConfigError(
                 f"{model} is a run's folder, whose records say what was tested: leave out --table, --folder, --dataset"
             )
-        _report_on_run(model, report)
+        _report_on_run(model, report, head)
         return
 
-    from models.scorer import load_scorer
+    from models.scorer import AskedFirst, load_scorer
     from train.dataset import read_tracks
     from train.evaluate import evaluate as evaluate_model
     from train.evaluate import require_known_labels
@@ -113,6 +117,8 @@ def evaluate(
     if report is not None:
         require_writable_folder(report, option="--report")  # before hours of scoring
     loaded = load_scorer(model, scorer)
+    if head is not None:
+        loaded = AskedFirst(loaded, head)
     tracks = read_tracks(
         tables=table or (),
         folders=folder or (),
@@ -177,7 +183,7 @@ def compare(
         _print_comparison(found)
 
 
-def _report_on_run(folder: Path, report: Path | None) -> None:
+def _report_on_run(folder: Path, report: Path | None, head: str | None) -> None:
     from train.findings import find
     from train.machine import measure_latency
     from train.record import read_records
@@ -186,7 +192,7 @@ def _report_on_run(folder: Path, report: Path | None) -> None:
 
     if report is not None:
         require_writable_folder(report, option="--report")  # before hours of scoring
-    records = read_records(folder)
+    records = read_records(folder / RECORDS_NAME / head if head else folder)
     for record in records:
         print(f"{record.name}:")
         _print_metrics(record)

@@ -38,18 +38,20 @@ class Tally:
     """Sums over the windows of an epoch, from which come their mean loss and their accuracy."""
 
     def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(3, device=device)
+        self._sums = torch.zeros(4, device=device)
 
     def add(self, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """One batch: ``logits`` (batch, classes), ``targets`` (batch,), the sum of their ``loss``."""
+        """One batch: ``logits`` and ``targets`` (batch, classes) of the first question, the sum of their ``loss``."""
         # Kept as a tensor: reading a number back would make a GPU wait at every step.
-        hits = (logits.detach().argmax(1) == targets).sum()
-        self._sums += torch.stack([loss.detach(), hits, hits.new_tensor(len(targets))])
+        known = targets.sum(1) > 0
+        hits = ((logits.detach().argmax(1) == targets.argmax(1)) & known).sum()
+        self._sums += torch.stack([loss.detach(), hits, known.sum(), hits.new_tensor(len(targets))])
 
     def figures(self, stage: str, strategy: Strategy) -> dict[str, float]:
-        """Mean cross-entropy, and the share of the windows whose most likely label is theirs, over all processes."""
-        loss, hits, windows = _sum(self._sums, strategy).tolist()
-        return {f"{stage}_loss": loss / windows, f"{stage}_accuracy": hits / windows}
+        """Mean loss, and the share of the windows that answer the first question whose most likely label is theirs,
+        over all processes."""
+        loss, hits, known, windows = _sum(self._sums, strategy).tolist()
+        return {f"{stage}_loss": loss / windows, f"{stage}_accuracy": hits / max(1, known)}
 
 
 def _sum(values: Tensor, strategy: Strategy) -> Tensor:
@@ -167,7 +169,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
-        files = 0 if self.validation_frames is None else len(self.validation_frames.targets)
+        files = 0 if self.validation_frames is None else len(self.validation_frames.paths)
         self._validation_tally = Tally(self.device)
         self._file_sums = torch.zeros(files, len(self.card.head.labels), device=self.device)
 
@@ -180,18 +182,23 @@ class TrainingModule(lightning.LightningModule):
         """Sum up, over all processes."""
         assert self.validation_frames is not None
         strategy = self.trainer.strategy
-        hits = _sum(self._file_sums, strategy).argmax(1).cpu() == self.validation_frames.targets
+        targets = self.validation_frames.targets[0]
+        known = targets.sum(1) > 0
+        hits = (_sum(self._file_sums, strategy).argmax(1).cpu() == targets.argmax(1))[known]
         self._validation_figures = self._validation_tally.figures("validation", strategy)
         # What early stopping looks at.
         self.log(VALIDATION_LOSS, self._validation_figures[VALIDATION_LOSS])
         self._validation_figures["validation_file_accuracy"] = hits.float().mean().item()
 
     def _loss(self, batch: Batch, tally: Tally) -> tuple[Tensor, Tensor]:
-        """Logits (batch, classes), and the sum of their cross-entropies."""
-        logits: Tensor = self.network(*batch.windows)[self.card.head.name].float()
-        loss = functional.cross_entropy(logits, batch.targets, reduction="sum")
-        tally.add(logits, batch.targets, loss)
-        return logits, loss
+        """Logits (batch, classes) of the first question, and the sum over all of the windows' cross-entropies."""
+        answers = self.network(*batch.windows)
+        logits = [answers[head.name].float() for head in self.card.heads]
+        # Where a target is all zeros there is no answer, and nothing is lost.
+        losses = [functional.cross_entropy(*each, reduction="sum") for each in zip(logits, batch.targets, strict=True)]
+        loss = losses[0] + self.recipe.other_heads * sum(losses[1:], torch.zeros((), device=self.device))
+        tally.add(logits[0], batch.targets[0], loss)
+        return logits[0], loss
 
     def figures(self) -> dict[str, float]:
         """Of the epoch just done: loss and accuracy of the training windows and, if there are validation files, of
@@ -208,7 +215,7 @@ class TrainingModule(lightning.LightningModule):
             **recipe,
             "learning_rate": self.learning_rate,
             "seed": self.seed,
-            "labels": list(self.card.head.labels),
+            **{f"labels of {head.name}": list(head.labels) for head in self.card.heads},
             "inputs": [spec.model_dump(mode="json") for spec in self.card.inputs],
             "training tracks": self.training_frames.describe(),
             "validation tracks": "none" if self.validation_frames is None else self.validation_frames.describe(),

@@ -7,7 +7,7 @@ same settings, a learning rate that was found included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import ConfigError, DatasetError
-from models.scorer import load_scorer
+from models.scorer import AskedFirst, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
 from train.calibration import calibrate, end_of_range
@@ -30,10 +30,11 @@ from train.machine import describe_machine
 from train.module import TrainingModule
 from train.plan import Plan
 from train.progress import say
+from train.question import Question, all_tracks
 from train.record import Record, training_in
 from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
-from train.split import Split, split_by_fold
+from train.split import split_by_fold
 from train.statistics import metrics
 from train.track import Track, describe_counts, describe_folds, labels_of
 from train.wording import counted
@@ -43,20 +44,31 @@ _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One plan, its folder, and the features of its tracks (those that can be used; the others are ``unusable``)."""
+    """One plan, its folder, its questions about the tracks that can be used, and their features. ``asked`` are the
+    questions with the tracks that cannot be used too."""
 
     plan: Plan
     folder: Path
-    tracks: list[Track]
+    questions: tuple[Question, ...]
+    asked: tuple[Question, ...]
     features: TrackFeatures
-    unusable: tuple[Track, ...] = ()
     execution: Execution = field(default_factory=Execution)
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """Those of the first question: the ones that folds, protocol and report are about."""
+        return self.questions[0].tracks
+
+    @property
+    def folds(self) -> set[int]:
+        """All folds of all questions."""
+        return {track.fold for question in self.questions for track in question.tracks}
 
     def network(
         self,
         stage: str,
-        training: Sequence[Track],
-        validation: Sequence[Track],
+        training: Collection[int],
+        validation: Collection[int] = (),
         *,
         protocol: str,
         resume: bool,
@@ -64,7 +76,8 @@ class Run:
         like: Fitted | None = None,
         max_minutes: float | None = None,
     ) -> Fitted:
-        """Train one network in the sub-folder ``stage``, with another seed than the plan's if given.
+        """Train one network in the sub-folder ``stage`` on some folds, watched on others; with another seed than the
+        plan's if given.
 
         ``like`` an earlier one: with its learning rate and, if it was stopped early, for as many epochs as were best.
         """
@@ -72,13 +85,14 @@ class Run:
         recipe, seed = self.plan.make_recipe(), self.plan.seed if seed is None else seed
         if like is not None and like.best_epoch is not None:
             recipe = recipe.model_copy(update={"epochs": like.best_epoch, "patience": 0})
-        card = self.plan.card(self.tracks, protocol=protocol, epochs=recipe.epochs, seed=seed)
-        labels = card.head.labels
+        card = self.plan.card(self.questions, protocol=protocol, epochs=recipe.epochs, seed=seed)
+        learned = [question.in_folds(training) for question in self.questions]
+        watched = [question.in_folds(validation) for question in self.questions]
         module = TrainingModule(
             card,
             recipe,
-            training=LabelledFrames.join(training, self.features.features, labels),
-            validation=LabelledFrames.join(validation, self.features.features, labels) if validation else None,
+            training=LabelledFrames.join(learned, self.features.features),
+            validation=LabelledFrames.join(watched, self.features.features) if validation else None,
             seed=seed,
         )
         if like is not None:
@@ -89,29 +103,45 @@ class Run:
         done = resume and is_over(module, folder, max_minutes=max_minutes)
         if not done:
             epochs = counted(recipe.epochs, "epoch")
-            say(f"{stage}: training on {counted(len(training), 'track')} ({describe_counts(training)}), {epochs}")
+            about = "; ".join(
+                f"{'' if question is learned[0] else f'{question.name}: '}{describe_counts(question.tracks)}"
+                for question in learned
+            )
+            say(f"{stage}: training on {counted(len(all_tracks(learned)), 'track')} ({about}), {epochs}")
         fitted = fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
         if done:
             say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
         return fitted
 
-    def export(self, checkpoint: Path, path: Path, *, head: Head | None = None) -> None:
-        """Write a checkpoint as a model file, compared on real windows; with a calibrated head if given."""
+    def export(self, checkpoint: Path, path: Path, *, heads: tuple[Head, ...] = ()) -> None:
+        """Write a checkpoint as a model file, compared on real windows; with calibrated heads if given."""
         network, card = load_checkpoint(checkpoint)
-        card = card.model_copy(update={"heads": (head,) if head else card.heads})
+        card = card.model_copy(update={"heads": heads or card.heads})
         some = islice(self.features.features.values(), _PARITY_TRACKS)
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
-    def evaluate(self, model: Path, fold: int, fitted: Fitted) -> Record:
-        """Score a fold with the model file of a network, and keep the record for reports and ``compare``."""
+    def evaluate(self, model: Path, fold: int, fitted: Fitted) -> dict[str, Record]:
+        """Score a fold with the model file of a network, question by question, and keep the records for reports and
+        ``compare``. A question that has no track in the fold has no record; the first always has."""
         training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
         scorer = load_scorer(model, ScorerKind.ONNX)
-        # Those that cannot be used are not scored, but the record counts them.
-        tracks = [track for track in (*self.tracks, *self.unusable) if track.fold == fold]
-        record = evaluate(scorer, tracks, self.features.features, model=model, training=training)
-        record.write(self.folder / RECORDS_NAME / f"{record.name}.json")
-        return record
+        records = {}
+        for question in self.asked:
+            # Those that cannot be used are not scored, but the record counts them.
+            tracks = question.in_folds({fold}).tracks
+            if not any(track.path in self.features.features for track in tracks):
+                say(f"{question.name}: no track in fold {fold}, not measured there")
+                continue
+            asked = AskedFirst(scorer, question.name)
+            record = evaluate(asked, tracks, self.features.features, model=model, training=training)
+            record.write(self._records(question) / f"{record.name}.json")
+            records[question.name] = record
+        return records
+
+    def _records(self, question: Question) -> Path:
+        folder = self.folder / RECORDS_NAME
+        return folder if question.name == self.questions[0].name else folder / question.name
 
 
 def open_run(
@@ -125,20 +155,22 @@ def open_run(
             of a class can be used.
     """
     recipe = plan.make_recipe()
-    tracks = plan.read_tracks()
-    _check_splits(plan, tracks)
-    tracks = without_leaks(tracks, cache=cache, workers=workers, leaks=plan.leaks)
+    questions = plan.read_questions()
+    _check_splits(plan, questions[0].tracks)
+    kept = without_leaks(all_tracks(questions), cache=cache, workers=workers, leaks=plan.leaks)
     plan.require_same(folder, resume=resume)
-    features = read_features(recipe.inputs, recipe.window_spec, tracks, cache=cache, workers=workers)
-    usable = [track for track in tracks if track.path in features.features]
-    unusable = tuple(track for track in tracks if track.path not in features.features)
-    lost = sorted(set(labels_of(tracks)) - set(labels_of(usable)))
-    if lost:
-        raise DatasetError(f"no file of {', '.join(lost)} can be used: replace them, or leave the class out")
-    _check_splits(plan, usable)
+    features = read_features(recipe.inputs, recipe.window_spec, kept, cache=cache, workers=workers)
+    paths = {track.path: track for track in kept}
+    asked = tuple(question.within(paths) for question in questions)
+    usable = tuple(question.within(features.features) for question in asked)
+    for before, after in zip(asked, usable, strict=True):
+        lost = sorted(set(labels_of(before.tracks)) - set(labels_of(after.tracks)))
+        if lost:
+            raise DatasetError(f"no file of {', '.join(lost)} can be used: replace them, or leave the class out")
+    _check_splits(plan, usable[0].tracks)
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
-    return Run(plan, folder, usable, features, unusable, execution or Execution())
+    return Run(plan, folder, usable, asked, features, execution or Execution())
 
 
 def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
@@ -156,20 +188,29 @@ def _turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
     return [(fold, folds[at - 1] if patient else None) for at, fold in enumerate(folds)]
 
 
-def make_model(run: Run, model: Path, *, resume: bool) -> Record:
-    """Train, calibrate, export to ``model`` and measure on the test fold; the figures stand in the card."""
+def make_model(run: Run, model: Path, *, resume: bool) -> dict[str, Record]:
+    """Train, calibrate, export to ``model`` and measure each question on the test fold; the figures stand in the card,
+    those of other questions than the first under their name."""
     plan = run.plan
-    split = split_by_fold(run.tracks, test_fold=plan.test_fold, calibration_fold=plan.calibration_fold)
-    head, first = None, None
+    heads: tuple[Head, ...] = ()
+    first = None
     if plan.calibration_fold is not None:
-        head, first = _held_out(run, split, resume=resume)
+        heads, first = _held_out(run, plan.calibration_fold, resume=resume)
     protocol = _protocol(run.tracks, plan)
-    learned = [*split.training, *split.calibration]
-    fitted = run.network(FINAL, learned, [], protocol=protocol, resume=resume, like=first)
-    run.export(fitted.checkpoint, model, head=head)
-    measured = run.evaluate(model, plan.test_fold, fitted)
-    put_card(model, measured.card.model_copy(update={"metrics": metrics(measured)}))
-    return measured
+    fitted = run.network(FINAL, run.folds - {plan.test_fold}, protocol=protocol, resume=resume, like=first)
+    run.export(fitted.checkpoint, model, heads=heads)
+    records = run.evaluate(model, plan.test_fold, fitted)
+    put_card(model, load_scorer(model).card.model_copy(update={"metrics": all_metrics(records)}))
+    return records
+
+
+def all_metrics(records: Mapping[str, Record]) -> dict[str, float]:
+    """The figures of the first question by their names, those of the others as ``mood.file_accuracy``."""
+    return {
+        f"{name}.{key}" if at else key: value
+        for at, (name, record) in enumerate(records.items())
+        for key, value in metrics(record).items()
+    }
 
 
 def measure_fold(
@@ -180,59 +221,72 @@ def measure_fold(
     seed: int,
     resume: bool,
     max_minutes: float | None = None,
-) -> tuple[Record, Fitted]:
-    """Train on all other folds, measure on one, and keep the record; nothing is calibrated.
+) -> tuple[dict[str, Record], Fitted]:
+    """Train on all other folds, measure on one, and keep a record of each question; nothing is calibrated.
 
     Args:
         watched_fold: left out of training, for a patient recipe to stop by.
         max_minutes: training ends after the epoch that passes them.
     """
-    split = split_by_fold(run.tracks, test_fold=test_fold, calibration_fold=watched_fold)
+    watched = set() if watched_fold is None else {watched_fold}
+    learned = run.folds - watched - {test_fold}
     stage = fold_name(test_fold, seed)
     stopped = "" if watched_fold is None else f"; stopped by the loss on fold {watched_fold}"
     protocol = (
-        f"trained on folds {sorted({track.fold for track in split.training})}, tested on fold {test_fold}"
+        f"trained on folds {sorted(learned)}, tested on fold {test_fold}"
         f"{_disjoint(run.tracks, run.plan)}{stopped}{_recipe(run.plan)}"
     )
-    fitted = run.network(
-        stage, split.training, split.calibration, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes
-    )
+    fitted = run.network(stage, learned, watched, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes)
     model = run.folder / stage / MODEL_NAME
     run.export(fitted.checkpoint, model)
     return run.evaluate(model, test_fold, fitted), fitted
 
 
 def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
-    """A network for each fold and seed, trained on all other folds and measured on it; nothing is calibrated.
+    """A network for each fold and seed, trained on all other folds and measured on it; nothing is calibrated. Returns
+    the records of the first question.
 
     A patient recipe leaves the fold before the tested one out of training, to stop by.
     """
     records = []
     for seed in range(run.plan.seed, run.plan.seed + seeds):
         for fold, watched in _turns(run.plan, run.tracks):
-            record, _ = measure_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume)
-            records.append(record)
-            figures = metrics(record)
-            say(
-                f"fold {fold}, seed {seed}: {figures['published_accuracy']:.1%} of {len(record.files)} files named "
-                f"rightly as the recipe decides, {figures['file_accuracy']:.1%} as live audio is judged"
-            )
+            measured, _ = measure_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume)
+            records.append(measured[run.plan.head])
+            for name, record in measured.items():
+                figures = metrics(record)
+                say(
+                    f"fold {fold}, seed {seed}{'' if name == run.plan.head else f', {name}'}: "
+                    f"{figures['published_accuracy']:.1%} of {len(record.files)} files named rightly as the recipe "
+                    f"decides, {figures['file_accuracy']:.1%} as live audio is judged"
+                )
     return records
 
 
-def _held_out(run: Run, split: Split, *, resume: bool) -> tuple[Head, Fitted]:
-    """The calibrated head, and the network that it was fitted with."""
-    protocol = f"held out: folds {run.plan.calibration_fold} (calibration) and {run.plan.test_fold} (test)"
-    fitted = run.network(HELD_OUT, split.training, split.calibration, protocol=protocol, resume=resume)
+def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[Head, ...], Fitted]:
+    """The calibrated heads, and the network that they were fitted with."""
+    plan = run.plan
+    protocol = f"held out: folds {calibration_fold} (calibration) and {plan.test_fold} (test)"
+    learned = run.folds - {calibration_fold, plan.test_fold}
+    fitted = run.network(HELD_OUT, learned, {calibration_fold}, protocol=protocol, resume=resume)
     model = run.folder / HELD_OUT / MODEL_NAME
     run.export(fitted.checkpoint, model)
     scorer = load_scorer(model, ScorerKind.ONNX)
-    head = calibrate(scorer.card.head, score_windows(scorer, split.calibration, run.features.features))
-    say(
-        f"calibrated on fold {run.plan.calibration_fold}: temperature {head.temperature:g}"
-        f"{end_of_range(head.temperature)}, enter {head.enter:g}"
-    )
-    return head, fitted
+    heads = []
+    for question in run.questions:
+        asked = AskedFirst(scorer, question.name)
+        tracks = question.in_folds({calibration_fold}).tracks
+        head = asked.card.head
+        if tracks:
+            head = calibrate(head, score_windows(asked, tracks, run.features.features))
+        heads.append(head)
+        say(
+            f"{question.name}: calibrated on fold {calibration_fold}: temperature {head.temperature:g}"
+            f"{end_of_range(head.temperature)}, enter {head.enter:g}"
+            if tracks
+            else f"{question.name}: no track in fold {calibration_fold}, not calibrated"
+        )
+    return tuple(heads), fitted
 
 
 def _protocol(tracks: Sequence[Track], plan: Plan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,9 @@ from models.spec import Head, ModelCard, Provenance
 from train.atomic_write import replacing
 from train.dataset import FOLDS, read_tracks
 from train.leaks import Leaks
+from train.question import Question, read_questions
 from train.recipe import Recipe
 from train.recipes import make_recipe
-from train.track import Track, labels_of
 
 PLAN_NAME = "plan.json"
 
@@ -49,6 +50,8 @@ class Plan(BaseModel):
     name: str
     description: str = ""
     head: str = "genre"
+    also: tuple[str, ...] = ()
+    """Further questions, see ``train.question.read_questions``."""
     data: str = "not stated"
     licence: str = "not stated"
 
@@ -56,9 +59,9 @@ class Plan(BaseModel):
         """The recipe with the plan's settings."""
         return make_recipe(self.recipe, self.settings)
 
-    def read_tracks(self) -> list[Track]:
-        """All tracks of all tables, folders and data sets."""
-        return read_tracks(
+    def read_questions(self) -> list[Question]:
+        """The first question, of all tables, folders and data sets, and the others, of the tables."""
+        tracks = read_tracks(
             tables=self.tables,
             folders=self.folders,
             datasets=self.datasets,
@@ -71,13 +74,17 @@ class Plan(BaseModel):
             join=self.join,
             seed=self.seed,
         )
+        others = read_questions(self.also, tables=self.tables, group_column=self.group_column)
+        if self.head in {question.name for question in others}:
+            raise ConfigError(f"expected each question once, {self.head!r} is the first one's name (--head, --also)")
+        return [Question.about(self.head, tracks), *others]
 
-    def card(self, tracks: list[Track], *, protocol: str, epochs: int, seed: int) -> ModelCard:
+    def card(self, questions: Sequence[Question], *, protocol: str, epochs: int, seed: int) -> ModelCard:
         """The card of a network about to be trained: not yet calibrated or measured."""
         return self.make_recipe().card(
             name=self.name,
             description=self.description,
-            head=Head(name=self.head, labels=labels_of(tracks)),
+            heads=tuple(Head(name=question.name, labels=question.labels) for question in questions),
             provenance=Provenance(
                 data=self.data,
                 protocol=protocol,

@@ -57,6 +57,8 @@ class Recipe(BaseModel):
     random_gain_db: Annotated[float, Field(ge=0.0, le=60.0)] = 0.0
     """Shifts the level of each random segment by up to so many decibels either way; off in every paper."""
 
+    other_heads: Annotated[float, Field(ge=0.0)] = 1.0
+    """What the loss of questions other than the first counts for, beside the first's."""
     optimiser: Optimiser
     learning_rate: PositiveFloat
     schedule: Schedule = "constant"
@@ -100,7 +102,7 @@ class Recipe(BaseModel):
     def decision(self) -> FileDecision:
         """How a file is judged."""
 
-    def card(self, *, name: str, head: Head, provenance: Provenance, description: str = "") -> ModelCard:
+    def card(self, *, name: str, heads: tuple[Head, ...], provenance: Provenance, description: str = "") -> ModelCard:
         """The card of the recipe's network, not measured yet."""
         return ModelCard(
             name=name,
@@ -109,7 +111,7 @@ class Recipe(BaseModel):
             inputs=self.inputs,
             normalisation=self.normalisation,
             window=self.window_spec,
-            heads=(head,),
+            heads=heads,
             decision=self.decision,
             provenance=provenance,
         )

@@ -21,7 +21,7 @@ def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
     recipe = make_recipe(name, settings)
     card = recipe.card(
         name=name,
-        head=Head(name="class", labels=tuple(map(str, range(CLASSES)))),
+        heads=(Head(name="class", labels=tuple(map(str, range(CLASSES)))),),
         provenance=Provenance(data="", protocol="", epochs=0, seed=0, commit="", licence=""),
     )
     return {

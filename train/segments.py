@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 
 from models.windowing import tile
-from train.track import Track
+from train.question import Question, all_tracks
 
 FloatArray = npt.NDArray[np.float32]
 
 
 class Batch(NamedTuple):
-    """``windows``: (batch, bands, frames) of each input; for each window the index of its label and of its track, both
-    (batch,). ``size`` is the number of windows in the batch over all processes, of which these are a share."""
+    """``windows``: (batch, bands, frames) of each input; ``targets``: shares of the labels of each question, (batch,
+    classes), all 0 where its answer is not known; ``tracks`` (batch,): which track each window is of. ``size`` is the
+    number of windows in the batch over all processes, of which these are a share."""
 
     windows: tuple[Tensor, ...]
-    targets: Tensor
+    targets: tuple[Tensor, ...]
     tracks: Tensor
     size: int
 
@@ -36,32 +37,32 @@ class LabelledFrames:
     """Features of many tracks, left where they are (in memory-mapped files) and looked up when windows are cut, so that
     other processes are sent no more than where they are.
 
-    ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` (tracks,)
-    are the labels.
+    ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` has the
+    shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none.
     """
 
     features: Mapping[Path, tuple[FloatArray, ...]]
     paths: tuple[Path, ...]
     lengths: Tensor
-    targets: Tensor
+    targets: tuple[Tensor, ...]
 
     @classmethod
-    def join(
-        cls, tracks: Sequence[Track], features: Mapping[Path, tuple[FloatArray, ...]], labels: Sequence[str]
-    ) -> Self:
-        """Of these tracks, in their order."""
+    def join(cls, questions: Sequence[Question], features: Mapping[Path, tuple[FloatArray, ...]]) -> Self:
+        """Of the tracks of all questions, each once, in their order."""
+        paths = tuple(track.path for track in all_tracks(questions))
         return cls(
             features,
-            tuple(track.path for track in tracks),
-            torch.tensor([len(features[track.path][0]) for track in tracks]),
-            torch.tensor([labels.index(track.label) for track in tracks]),
+            paths,
+            torch.tensor([len(features[path][0]) for path in paths]),
+            tuple(_targets(question, paths) for question in questions),
         )
 
     def describe(self) -> str:
         """How many tracks, and a digest that changes with their names, order, labels or lengths."""
         digest = hashlib.sha256()
-        for path, frames, target in zip(self.paths, self.lengths.tolist(), self.targets.tolist(), strict=True):
-            digest.update(f"{path}\0{frames}\0{target}\n".encode(errors="surrogateescape"))
+        answers = torch.cat(self.targets, dim=1).tolist()
+        for path, frames, answer in zip(self.paths, self.lengths.tolist(), answers, strict=True):
+            digest.update(f"{path}\0{frames}\0{answer}\n".encode(errors="surrogateescape"))
         return f"{len(self.paths)} (digest of names, labels, lengths: {digest.hexdigest()[:12]})"
 
     def frames_of(self, at: int) -> Iterator[Tensor]:
@@ -87,6 +88,18 @@ class LabelledFrames:
             # The frames stay side by side in memory; frequency x time is a view of it.
             windows.append(torch.from_numpy(batch.reshape(n, frames, -1)).transpose(1, 2))
         return tuple(windows)
+
+
+def _targets(question: Question, paths: Sequence[Path]) -> Tensor:
+    by_path = {track.path: track for track in question.tracks}
+    shares = torch.zeros(len(paths), len(question.labels))
+    for row, path in enumerate(paths):
+        track = by_path.get(path)
+        if track is not None and track.shares:
+            shares[row] = torch.tensor(track.shares)
+        elif track is not None:
+            shares[row, question.labels.index(track.label)] = 1.0
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +153,8 @@ class Segments(ABC):
         for places in self._batches(len(tracks)):
             mine = order[places][self.rank :: self.world]
             windows = self._adjust(self.data.cut(tracks[mine], offsets[mine], self.frames), levels[mine])
-            yield Batch(windows, self.data.targets[tracks[mine]], tracks[mine], len(places))
+            targets = tuple(each[tracks[mine]] for each in self.data.targets)
+            yield Batch(windows, targets, tracks[mine], len(places))
 
     def _adjust(self, windows: tuple[Tensor, ...], _random: Tensor) -> tuple[Tensor, ...]:
         return windows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import DatasetError
@@ -17,33 +19,76 @@ def read_table(table: Path, *, label_column: str = "genre", group_column: str | 
     Raises:
         DatasetError: missing table, column or audio file; a fold that is not a whole number from 0; no labelled row.
     """
+    rows, columns = _rows(table)
+    _require(table, columns, ["path", label_column, *([group_column] if group_column else [])])
+    tracks = _labelled(table, rows, (label_column,), group_column)
+    if not tracks:
+        raise DatasetError(f"table {table}: expected rows with a {label_column!r}, all {len(rows)} are empty")
+    return tracks
+
+
+def read_answers(table: Path, answers: Sequence[str], *, group_column: str | None = None) -> list[Track]:
+    """As ``read_table``, of a table that may have no answer: the label stands in one column or, where ``answers`` are
+    several, is the one with the largest number, and the numbers are its shares.
+
+    Raises:
+        DatasetError: as ``read_table``; a share that is no number from 0, or shares that are all 0.
+    """
+    rows, columns = _rows(table)
+    if not set(answers) <= set(columns):
+        return []
+    _require(table, columns, ["path", *([group_column] if group_column else [])])
+    return _labelled(table, rows, tuple(answers), group_column)
+
+
+def _rows(table: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """The rows, by column, and the columns."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
-            columns = list(reader.fieldnames or [])
+            return list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"table {table}: cannot be read as UTF-8 CSV ({error})") from error
-    needed = ["path", label_column, *([group_column] if group_column else [])]
+
+
+def _require(table: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
     missing = [column for column in needed if column not in columns]
     if missing:
         raise DatasetError(f"table {table}: expected the columns {needed}, {missing} missing; it has {columns}")
+
+
+def _labelled(
+    table: Path, rows: Sequence[dict[str, str]], answers: tuple[str, ...], group_column: str | None
+) -> list[Track]:
     tracks = []
     # Line 1 is the header.
     for line, row in enumerate(rows, start=2):
-        label = (row[label_column] or "").strip()
-        if not label:
+        texts = [(row[column] or "").strip() for column in answers]
+        if not any(texts):
             continue
-        fold = _fold(row["fold"], f"table {table}, line {line}") if "fold" in columns else NO_FOLD
+        where = f"table {table}, line {line}"
+        shares = _shares(texts, where) if len(answers) > 1 else ()
+        label = answers[shares.index(max(shares))] if shares else texts[0]
+        fold = _fold(row["fold"], where) if "fold" in row else NO_FOLD
         group = (row[group_column] or "").strip() if group_column else ""
         path = table.parent / (row["path"] or "")
-        tracks.append(Track(path, label, fold, group=group, source=table.absolute().parent.name))
-    if not tracks:
-        raise DatasetError(f"table {table}: expected rows with a {label_column!r}, all {len(rows)} are empty")
+        tracks.append(Track(path, label, fold, group=group, source=table.absolute().parent.name, shares=shares))
     absent = [track.path for track in tracks if not track.path.is_file()]
     if absent:
         raise DatasetError(f"table {table}: {len(absent)} of {len(tracks)} audio files are missing: {some(absent)}")
     return tracks
+
+
+def _shares(texts: Sequence[str], where: str) -> tuple[float, ...]:
+    """Numbers that add up to 1 and are in proportion to those given."""
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError:
+        numbers = []
+    total = sum(numbers)
+    if not numbers or min(numbers) < 0 or not 0 < total < math.inf:
+        raise DatasetError(f"{where}: expected shares that are numbers from 0, not all 0, got {some(texts)}")
+    return tuple(number / total for number in numbers)
 
 
 def read_folders(folder: Path) -> list[Track]:

@@ -18,7 +18,8 @@ _NAMED_AT_MOST = 3
 @dataclass(frozen=True, slots=True)
 class Track:
     """One recording. ``group`` is what must not stand in two folds (its artist), empty where unknown; ``source`` names
-    the table, folder or data set that it comes from; ``chosen`` says how its fold was, empty where a table gives it."""
+    the table, folder or data set that it comes from; ``chosen`` says how its fold was, empty where a table gives it.
+    ``shares`` has those of the raters for each label of the question, in its order, where they were counted."""
 
     path: Path
     label: str
@@ -26,6 +27,7 @@ class Track:
     group: str = ""
     source: str = ""
     chosen: str = ""
+    shares: tuple[float, ...] = ()
 
 
 def parse_joins(texts: Sequence[str]) -> dict[str, str]:

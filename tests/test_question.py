@@ -1,0 +1,165 @@
+"""Several questions about the same sound: what is read, what is learned from, what is measured."""
+
+import json
+import sys
+
+import pytest
+import torch
+from labelled_audio import LABELS, write_table
+from networks import random_network
+from tiny_training import frames
+
+import genrescope
+from models.errors import ConfigError, DatasetError
+from models.onnx_scorer import OnnxScorer
+from models.scorer import AskedFirst, load_scorer
+from models.spec import Head
+from train.module import TrainingModule
+from train.question import Question, all_tracks, read_questions
+from train.recipes import make_recipe
+from train.record import read_record
+from train.segments import LabelledFrames
+from train.track import Track
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Clips with their tone; some with how rough they are, some with what raters heard; one with neither."""
+    folder = tmp_path_factory.mktemp("asked")
+    rows = []
+    for at, label in enumerate(LABELS):
+        for fold in range(5):
+            rough = {"high": "no", "low": "no", "noise": "yes"}[label] if fold != 2 else ""
+            dark = {"high": (1, 3), "low": (3, 1), "noise": (2, 2)}[label] if fold % 2 else ("", "")
+            rows.append(
+                {
+                    "path": f"{label}/{fold}.wav",
+                    "genre": "" if (label, fold) == ("noise", 2) else label,
+                    "rough": rough,
+                    "dark": dark[0],
+                    "bright": dark[1],
+                    "fold": fold,
+                    "number": at,
+                }
+            )
+    return write_table(folder, rows)
+
+
+def test_answers_are_read_by_question(table):
+    rough, tone = read_questions(["rough=rough", "tone=dark,bright"], tables=[table], group_column=None)
+    assert (rough.name, rough.labels, len(rough.tracks)) == ("rough", ("no", "yes"), 12)
+    assert tone.labels == ("dark", "bright")
+    assert {track.path.parent.name: (track.label, track.shares) for track in tone.tracks} == {
+        "high": ("bright", (0.25, 0.75)),
+        "low": ("dark", (0.75, 0.25)),
+        "noise": ("dark", (0.5, 0.5)),
+    }
+    assert len(all_tracks([rough, tone])) == 12
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["rough"], "NAME=COLUMN"),
+        (["rough="], "NAME=COLUMN"),
+        (["Rough one=rough"], "NAME=COLUMN"),
+        (["tone=dark,dark"], "NAME=COLUMN"),
+        (["a=rough", "a=rough"], "'a' is asked twice"),
+        (["a=nosuch"], "none has an answer"),
+        (["a=genre,rough"], "shares that are numbers from 0"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_refused(table, asked, says):
+    with pytest.raises((ConfigError, DatasetError), match=says):
+        read_questions(asked, tables=[table], group_column=None)
+
+
+def test_a_file_in_two_folds_is_refused(tmp_path):
+    here, there = Track(tmp_path / "a.wav", "x", 0), Track(tmp_path / "a.wav", "y", 1)
+    with pytest.raises(DatasetError, match=r"a\.wav: expected one fold, it stands in 0 and, for mood, in 1"):
+        all_tracks([Question.about("genre", [here]), Question.about("mood", [there])])
+
+
+def two_heads(others: float = 1.0) -> TrainingModule:
+    """Nine tracks, of which three answer the second question."""
+    recipe = make_recipe("lidy-timbral", {"segments_per_file": 2, "batch_size": 6, "other_heads": others})
+    _, card = random_network("lidy-timbral")
+    single = frames(card, tracks=9, seed=1)
+    shares = torch.zeros(9, 2)
+    shares[:3] = torch.tensor([0.25, 0.75])
+    both = LabelledFrames(single.features, single.paths, single.lengths, (*single.targets, shares))
+    heads = (*card.heads, Head(name="mood", labels=("calm", "wild")))
+    return TrainingModule(card.model_copy(update={"heads": heads}), recipe, training=both, validation=None, seed=0)
+
+
+def gradients(module: TrainingModule, targets) -> dict[str, torch.Tensor]:
+    batch = next(iter(module.train_dataloader()))
+    module.zero_grad()
+    module._loss(batch._replace(targets=targets(batch.targets)), module._training_tally)[1].backward()
+    return {name: values.grad.clone() for name, values in module.network.named_parameters() if values.grad is not None}
+
+
+def test_what_has_no_answer_teaches_nothing():
+    module = two_heads().eval()
+    none = gradients(module, lambda targets: (targets[0], torch.zeros_like(targets[1])))
+    assert all(not grad.abs().any() for name, grad in none.items() if ".1." in name and grad.shape[0] == 2)
+    alone = gradients(two_heads(others=0.0).eval(), lambda targets: targets)
+    for name, grad in alone.items():
+        torch.testing.assert_close(grad, none[name])
+
+
+def test_shares_of_raters_are_what_is_learned():
+    module = two_heads().eval()
+    batch = next(iter(module.train_dataloader()))
+    with torch.no_grad():
+        answers = module.network(*batch.windows)
+        expected = sum(
+            -(target * answers[head.name].log_softmax(1)).sum()
+            for head, target in zip(module.card.heads, batch.targets, strict=True)
+        )
+        torch.testing.assert_close(module._loss(batch, module._training_tally)[1], expected)
+
+
+def run(*arguments: object) -> None:
+    sys.argv = ["genrescope", *map(str, arguments)]
+    with pytest.raises(SystemExit) as stopped:
+        genrescope.main()
+    assert not stopped.value.code
+
+
+def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    common = ["--set", "segments_per_file=4", "--epochs", 3, "--cache", tmp_path / "cache", "--workers", 0]
+    asked = ["--also", "rough=rough", "--also", "tone=dark,bright"]
+    run("train", "--table", table, *asked, "--calibration-fold", 3, *common, "--output", tmp_path / "run")
+    said = capsys.readouterr()
+    assert "rough: no 6, yes 3" in said.err
+    assert "tone: no track in fold 4, not measured there" in said.err
+    assert "rough.file_accuracy" in said.out
+    scorer = load_scorer(tmp_path / "run/model.onnx")
+    assert [(head.name, head.labels) for head in scorer.card.heads] == [
+        ("genre", LABELS),
+        ("rough", ("no", "yes")),
+        ("tone", ("dark", "bright")),
+    ]
+    assert "rough.file_accuracy" in scorer.card.metrics
+    record = read_record(tmp_path / "run/records/rough/fold-4-seed-0.json")
+    assert record.labels == ("no", "yes")
+    assert len(record.files) == 3
+    assert len(read_record(tmp_path / "run/records/fold-4-seed-0.json").files) == 3
+    run("classify", "--json", "--model", tmp_path / "run/model.onnx", table.parent / "noise/0.wav")
+    assert set(json.loads(capsys.readouterr().out)["heads"]) == {"genre", "rough", "tone"}
+    evaluate = ["evaluate", tmp_path / "run/model.onnx", "--head", "rough", "--label-column", "rough", "--fold", 4]
+    run(*evaluate, "--table", table, "--cache", tmp_path / "cache", "--workers", 0)
+    assert "file_accuracy" in capsys.readouterr().out
+    run("evaluate", tmp_path / "run", "--head", "rough")
+    assert "fold-4-seed-0:" in capsys.readouterr().out
+
+
+def test_another_head_asked_first(tmp_path):
+    from toy import save_toy, toy_card
+
+    scorer = OnnxScorer(save_toy(tmp_path / "two.onnx", toy_card(others=("hush",))))
+    assert [head.name for head in AskedFirst(scorer, "hush").card.heads] == ["hush", "pitch"]
+    with pytest.raises(ConfigError, match=r"expected a head of the model 'toy' \(pitch, hush\), got 'mood'"):
+        AskedFirst(scorer, "mood")
