@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from verdicts import make_verdict
 from dashboard.page_process import PageProcess
 from models.spec import Head
 from stream.events import (
+    HeadVerdict,
     Health,
     HealthState,
     Hello,
@@ -362,19 +364,22 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         smoothed[39] = 0.8
         now = time.time()
         show.link.publish(Health(CHANNEL, HealthState.LIVE, now, now + 3600, "demo", name))
-        show.link.publish(
-            make_verdict(
-                VerdictState.DECIDED,
-                labels[39],
-                labels=labels,
-                channel=CHANNEL,
-                sample=1,
-                time=now,
-                since=now,
-                raw=smoothed,
-                smoothed=smoothed,
-            )
+        verdict = make_verdict(
+            VerdictState.DECIDED,
+            labels[39],
+            labels=labels,
+            channel=CHANNEL,
+            sample=1,
+            time=now,
+            since=now,
+            raw=smoothed,
+            smoothed=smoothed,
         )
+        others = (
+            HeadVerdict("mood", ("calm", "wild"), "calm", 0.7, None, None),
+            HeadVerdict("kind", ("music", "speech"), None, 0.5, None, None),
+        )
+        show.link.publish(replace(verdict, heads=(*verdict.heads, *others)))
         watched = watch()
         window = watched.open(show.url, verdicts=0)
         window.locator(".label", has_text="number 39").wait_for(timeout=OPEN_MS)
@@ -383,6 +388,7 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         assert window.locator(".bars .leader .value").inner_text() == "80\N{NO-BREAK SPACE}%".replace(
             "\N{NO-BREAK SPACE}", " "
         )
+        assert window.locator(".others").inner_text() == "mood: calm 70 % · kind: not sure"
         assert "12 likeliest of 40" in window.locator(".key-more").inner_text()
         assert window.locator(".source-name").inner_text() == name
         window.get_by_role("combobox").and_(window.locator(f"[value='{name}'], [aria-label*='{name}']")).wait_for(
