@@ -35,6 +35,7 @@ def file(
     labels: tuple[str, ...] = LABELS,
     published: str | None = None,
     windows: int = 4,
+    confidence: float = 0.8,
     **more: str,
 ) -> FileResult:
     """One file; all its windows are named as it is."""
@@ -42,7 +43,7 @@ def file(
     return FileResult(
         name=name,
         label=label,
-        live=answer(index, labels),
+        live=answer(index, labels, confidence),
         published=answer(labels.index(published or given), labels),
         windows=tuple(windows if at == index else 0 for at in range(len(labels))),
         **more,

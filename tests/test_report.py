@@ -10,7 +10,8 @@ from toy import save_toy
 import genrescope
 from models.errors import ConfigError
 from models.spec import FileDecision
-from train.figures import DARK, LIGHT, draw_confusion, draw_curves, draw_reliability
+from train.coverage import Coverage
+from train.figures import DARK, LIGHT, draw_confusion, draw_coverage, draw_curves, draw_reliability
 from train.findings import find
 from train.machine import measure_latency
 from train.recipe import Paper
@@ -84,7 +85,7 @@ def test_markdown_has_the_same_figures_and_pictures_beside_it(tmp_path):
     path = write_report(find(run(), paper=PAPER), tmp_path)
     text = path.with_suffix(".md").read_text()
     pictures = re.findall(r"\]\((.*?)\)", text)
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     for picture in pictures:
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     shares = set(re.findall(r"\d+\.\d %", path.read_text()))
@@ -191,6 +192,27 @@ def test_names_of_files():
     assert file_name("...") == "model"
 
 
+def test_abstaining_keeps_the_most_confident():
+    sure = [file(f"s{n}", "a", "a", confidence=0.9) for n in range(4)]
+    doubtful = [file(f"d{n}", "a", "b", confidence=0.6) for n in range(4)]
+    even = [file("e0", "a", "a", confidence=0.5), file("e1", "a", "b", confidence=0.5)]
+    coverage = Coverage.of([record([*even, *doubtful, *sure])])
+    np.testing.assert_allclose(coverage.accuracy, [1, 1, 1, 1, 4 / 5, 4 / 6, 4 / 7, 4 / 8, 4.5 / 9, 5 / 10])
+    assert coverage.at(0.4) == 1.0
+    assert coverage.at(0.0) == 1.0
+    assert coverage.at(1.0) == 0.5
+    assert Coverage.of([record(sure)]).area == 0.0
+    assert metrics(record([*even, *doubtful, *sure]))["accuracy_at_80"] == 0.5
+
+
+def test_a_report_shows_what_abstaining_would_bring(tmp_path):
+    page = write_report(find([random_record(0.7)]), tmp_path)
+    text = page.with_suffix(".md").read_text()
+    assert "| answered, the most confident first | 50.0 % | 80.0 % | 100.0 % |\n|---|---:|---:|---:|\n| right |" in text
+    assert (tmp_path / f"{page.stem}-coverage.png").read_bytes().startswith(b"\x89PNG")
+    assert "If only the most confident were answered" in page.read_text()
+
+
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
 def test_pictures_are_the_same_every_time(palette):
     matrix = np.array([[3, 1], [0, 0]])
@@ -198,6 +220,7 @@ def test_pictures_are_the_same_every_time(palette):
     for draw in (
         lambda kind: draw_confusion(matrix, ["a", "b"], shares=True, palette=palette, format=kind),
         lambda kind: draw_reliability({"vote": reliability, "none": Reliability()}, palette=palette, format=kind),
+        lambda kind: draw_coverage(Coverage(np.array([1.0, 0.5])), palette=palette, format=kind),
         lambda kind: draw_curves([CURVES, {"train_loss": (1.0,)}], palette=palette, format=kind),
     ):
         assert draw("svg") == draw("svg")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from train.coverage import Coverage
 from train.reliability import BINS, Reliability
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ def draw_reliability(after: Mapping[str, Reliability], *, palette: Palette, form
         axes.grid(color=palette.faint, linewidth=0.7)
         # Above the square: inside it, curves may run anywhere.
         _legend(axes, palette, loc="lower left", bbox_to_anchor=(0, 1.01), borderaxespad=0)
+        return _saved(figure, format)
+
+
+def draw_coverage(coverage: Coverage, *, palette: Palette, format: Format) -> bytes:
+    """Accuracy of the most confident answers, by which share of all they are."""
+    with _picture((5.2, 3.9), palette) as (figure, (axes,)):
+        answers = len(coverage.accuracy)
+        shares = np.arange(1, answers + 1) / answers
+        axes.plot(shares, coverage.accuracy, color=palette.accents[0], linewidth=1.6)
+        axes.axhline(coverage.at(1.0), color=palette.ink, linewidth=1, linestyle=(0, (2, 3)))
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of the files that is answered", ylabel="accuracy of those")
+        axes.grid(color=palette.faint, linewidth=0.7)
         return _saved(figure, format)
 
 

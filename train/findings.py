@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.half_life import DEFAULT_HALF_LIFE_S
+from train.coverage import SHARES, Coverage
 from train.decision import LIVE, describe
 from train.facts import facts, protocol
 from train.machine import Latency
@@ -111,6 +112,7 @@ class Findings:
     classes: tuple[ClassLine, ...]
     sources: tuple[tuple[str, str, int, int], ...]
     trust: Trust
+    coverage: Coverage
     mistakes: tuple[Mistake, ...]
     facts: tuple[tuple[str, str], ...]
 
@@ -150,6 +152,11 @@ class Findings:
         return any(record.calibrated for record in self.records)
 
     @property
+    def kept(self) -> tuple[tuple[float, float], ...]:
+        """Shares of the files that are answered most confidently, and how many of them are right."""
+        return tuple((share, self.coverage.at(share)) for share in SHARES)
+
+    @property
     def protocol(self) -> str:
         """How training and test tracks were told apart."""
         return protocol(self.records)
@@ -180,6 +187,7 @@ def find(records: Sequence[Record], *, paper: Paper | None = None, latency: Late
         classes=_classes(records, matrix),
         sources=_sources(records),
         trust=sum((record.trust for record in records), Trust()),
+        coverage=Coverage.of(records),
         mistakes=_mistakes(records),
         facts=facts(records, latency),
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jinja2
 
 from train.atomic_write import replacing
-from train.figures import DARK, LIGHT, Format, Palette, draw_confusion, draw_curves, draw_reliability
+from train.figures import DARK, LIGHT, Format, Palette, draw_confusion, draw_coverage, draw_curves, draw_reliability
 from train.findings import Findings
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -65,6 +65,7 @@ def _pictures(findings: Findings) -> list[Picture]:
         Picture("confusion", "Confusion matrix, numbers of files", partial(matrix, shares=False)),
         Picture("confusion-normalised", "Confusion matrix, per cent of each class", partial(matrix, shares=True)),
         Picture("reliability", "Reliability diagram", partial(draw_reliability, reliability)),
+        Picture("coverage", "Accuracy of the most confident answers", partial(draw_coverage, findings.coverage)),
     ]
     curves = [record.training.curves for record in findings.records if record.training.curves]
     if curves:
