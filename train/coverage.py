@@ -17,7 +17,7 @@ SHARES = (0.5, 0.8, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """``accuracy[i]`` is that of the ``i + 1`` most confident answers; the expected one where several are equally so."""
+    """``accuracy[i]`` is that of the ``i + 1`` most confident answers; of equally confident ones, what is expected."""
 
     accuracy: npt.NDArray[np.float64]
 
