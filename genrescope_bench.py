@@ -72,6 +72,7 @@ def decisions(
     from train.atomic_write import require_writable_folder
     from train.dataset import read_tracks
     from train.progress import track_progress
+    from train.wording import counted
 
     half_life_s = checked_half_life(DEFAULT_HALF_LIFE_S if half_life is None else half_life)
     if report is not None:
@@ -93,7 +94,7 @@ def decisions(
         hear(composer.compose(number, minutes=minutes), loaded, half_life_s=half_life_s)
         for number in track_progress(range(programmes), total=programmes, title="Listening to programmes")
     ]
-    results = compare_rules(heard, card.head, half_life_s=half_life_s)
+    results = compare_rules(heard, card, half_life_s=half_life_s)
     chosen = _chosen(results, half_life_s)
     figures = {name: counts.figures() for name, (_, counts) in chosen.items()}
     shown = Table(box=None, pad_edge=False)
@@ -106,13 +107,13 @@ def decisions(
     everything = results[0][1]
     console = Console(highlight=False)
     console.print(
-        f"{programmes} programmes of {len(clips)} clips: {everything.minutes:.0f} minutes, {len(everything.delays)} "
-        f"changes of label. Model {card.name}, seed {seed}.\n"
+        f"{counted(programmes, 'programme')} of {counted(len(clips), 'clip')}: {everything.minutes:.0f} minutes, "
+        f"{counted(len(everything.delays), 'change')} of label. Model {card.name}, seed {seed}.\n"
     )
     console.print(shown)
     console.print(
         "\nShares are of the time in which there is something to name; unsure is not right. The plain vote is shown at "
-        "the setting that is nearest to the running vote in accuracy."
+        "the setting that switches falsely about as often as the running vote that is never unsure."
     )
     if report is not None:
         _write_report(report, results, chosen)
@@ -135,6 +136,8 @@ _ROWS = {
 
 
 def _cell(value: float, unit: str) -> str:
+    if math.isnan(value):
+        return "-"
     if math.isinf(value):
         return "never"
     return {"s": f"{value:.1f} s", "%": f"{value:.1%}", "": f"{value:.2f}"}[unit]
@@ -148,19 +151,19 @@ def _setting(setting: Setting) -> str:
 
 
 def _chosen(results: list[tuple[Setting, Counts]], half_life_s: float) -> dict[str, tuple[Setting, Counts]]:
-    """Our vote at its setting, with and without abstaining; the plain one where it is nearest in accuracy."""
+    """Our vote at its setting, with and without abstaining; the plain one where it is as steady as the latter."""
     from stream.decision_bench import MAJORITY, NEVER_UNSURE, OURS, PLAIN, UNSMOOTHED
 
     def at(rule: str, value: float) -> tuple[Setting, Counts]:
         return next(each for each in results if (each[0].rule, each[0].value) == (rule, value))
 
     ours, always = at(OURS, half_life_s), at(NEVER_UNSURE, half_life_s)
-    accuracy = always[1].figures()["accuracy"]
+    steadiness = always[1].figures()["false_switches_per_minute"]
     plain = [each for each in results if each[0].rule == PLAIN]
     return {
         OURS: ours,
         NEVER_UNSURE: always,
-        PLAIN: min(plain, key=lambda each: abs(each[1].figures()["accuracy"] - accuracy)),
+        PLAIN: min(plain, key=lambda each: abs(each[1].figures()["false_switches_per_minute"] - steadiness)),
         MAJORITY: at(MAJORITY, 10),
         UNSMOOTHED: at(UNSMOOTHED, 0),
     }

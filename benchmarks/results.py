@@ -42,6 +42,11 @@ PATIENCE = {"zhang-1d": 0, "zhang-2d": 50}
 """Recipes that another patience suits: with one window a file an epoch is a few batches. The batch normalisation of the
 first forgets so slowly that the loss to watch says nothing before hundreds of batches; it is trained to its last epoch,
 as published, which takes a minute."""
+FIGURES = (
+    "files", "file_accuracy", "file_balanced_accuracy", "file_macro_f1", "published_accuracy", "published_macro_f1",
+    "window_accuracy",
+)  # fmt: skip
+"""What is kept of a network: what does not change with the running vote."""
 LIDY = ("lidy-timbral", "lidy-parallel", "lidy-parallel-frequency")
 
 
@@ -187,7 +192,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
     record = records[plan.head]
     return {
         "name": cell.name,
-        "figures": metrics(record),
+        "figures": {name: value for name, value in metrics(record).items() if name in FIGURES},
         "classes": len(record.labels),
         "parameters": record.parameters,
         "megabytes": round((record.file_bytes or 0) / 1e6, 1),

@@ -290,6 +290,13 @@ class ModelCard(_Spec):
     metrics: dict[str, float] = {}
 
     @model_validator(mode="after")
+    def _one_of_a_name(self) -> Self:
+        names = [head.name for head in self.heads]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected heads of different names, got {names}")
+        return self
+
+    @model_validator(mode="after")
     def _in_step(self) -> Self:
         grids = {(spec.sample_rate_hz, spec.hop_samples, spec.samples_for(1)) for spec in self.inputs}
         if len(grids) > 1:

@@ -24,9 +24,7 @@ _EVIDENCE_OF_HALF_LIFE: Final = 0.5
 _DRIFT: Final = 0.3
 """What it loses meanwhile, in nats: to be a little likelier now and then is no change."""
 _FLOOR: Final = 0.01
-"""Probabilities below count as this much: one sure window is no proof."""
-_LONGEST_WINDOW_S: Final = 3.0
-"""A window after a gap is no longer than others, however much time has passed."""
+"""Probabilities below count as this much, so that a window's evidence is bounded: 4.3 nats, however sure it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ def change_delay_s(half_life_s: float, odds: float) -> float:
 
 
 class RunningVote:
-    """One head's vote over time.
+    """One head's vote over time, on windows ``hop_s`` seconds apart.
 
     The smoothed posterior is the mean of the windows since the last change, weighted by seconds and by how many
     half-lives ago they were. A change is found by a cumulative sum for each class (Page 1954) of how much likelier it
@@ -57,8 +55,9 @@ class RunningVote:
     another takes its place at a change only.
     """
 
-    def __init__(self, head: Head, *, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
+    def __init__(self, head: Head, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
         self._head = head
+        self._hop_s = hop_s
         self.half_life_s = half_life_s
         self.reset()
 
@@ -78,15 +77,16 @@ class RunningVote:
 
     def reset(self) -> None:
         """Forget everything: another source."""
-        classes = len(self._head.labels)
-        self._smoothed = np.zeros(classes)
+        self._smoothed = np.zeros(len(self._head.labels))
         self._weight_s = 0.0
         self._label: int | None = None
-        self._forget_rivals()
+        self._oppose(0)
 
-    def _forget_rivals(self) -> None:
+    def _oppose(self, present: int) -> None:
+        """Rivals begin to gather evidence against this class."""
         classes = len(self._head.labels)
-        self._evidence = np.zeros(classes)  # nats times seconds that each class has gathered against the present one
+        self._present = present
+        self._evidence = np.zeros(classes)  # nats times seconds that each class has gathered against it
         self._since = np.zeros((classes, classes))  # sum of the windows since it began to, times their seconds
         self._since_s = np.zeros(classes)
 
@@ -94,41 +94,43 @@ class RunningVote:
         """Take one window's probabilities (classes,), ``elapsed_s`` seconds of sound after the previous one's."""
         new = probabilities.astype(np.float64)
         new /= new.sum()
-        # The first window of all comes after no time, and is all there is.
-        window_s = min(elapsed_s, _LONGEST_WINDOW_S) if self._weight_s else 1e-6
-        self._weight_s = self._weight_s * 2.0 ** (-elapsed_s / self._half_life_s) + window_s
+        # After a gap much is forgotten, but the window is no longer than others, and proves no more.
+        window_s = min(elapsed_s, self._hop_s) if self._weight_s else self._hop_s
+        kept = 2.0 ** (-elapsed_s / self._half_life_s)
+        self._weight_s = self._weight_s * kept + window_s
         self._smoothed += (new - self._smoothed) * (window_s / self._weight_s)
-        changed = self._watch_for_change(new, window_s)
+        present = int(self._smoothed.argmax()) if self._label is None else self._label
+        if present != self._present:
+            self._oppose(present)
+        changed = self._watch_for_change(new, window_s, kept, missed_s=elapsed_s - window_s)
         self._decide(changed=changed)
         leader = int(self._smoothed.argmax()) if self._label is None else self._label
         return Standing(self._label, float(self._smoothed[leader]), self._smoothed.astype(np.float32))
 
-    def _watch_for_change(self, new: npt.NDArray[np.float64], window_s: float) -> bool:
-        present = int(self._smoothed.argmax()) if self._label is None else self._label
+    def _watch_for_change(self, new: npt.NDArray[np.float64], window_s: float, kept: float, *, missed_s: float) -> bool:
         logs = np.log(np.maximum(new, _FLOOR))
-        self._evidence = np.maximum(0.0, self._evidence + (logs - logs[present] - _DRIFT) * window_s)
+        gathered = self._evidence * 2.0 ** (-missed_s / self._half_life_s)
+        self._evidence = np.maximum(0.0, gathered + (logs - logs[self._present] - _DRIFT) * window_s)
         gathering = self._evidence > 0.0
-        self._since = np.where(gathering[:, np.newaxis], self._since + new * window_s, 0.0)
-        self._since_s = np.where(gathering, self._since_s + window_s, 0.0)
+        self._since = np.where(gathering[:, np.newaxis], self._since * kept + new * window_s, 0.0)
+        self._since_s = np.where(gathering, self._since_s * kept + window_s, 0.0)
         rival = int(self._evidence.argmax())
         if self._evidence[rival] <= _EVIDENCE_OF_HALF_LIFE * self._half_life_s:
             return False
         self._weight_s = float(self._since_s[rival])
         self._smoothed = self._since[rival] / self._weight_s
-        self._forget_rivals()
         return True
 
     def _decide(self, *, changed: bool) -> None:
+        leader = int(self._smoothed.argmax())
         label = self._label
-        if label is None or changed:
-            leader = int(self._smoothed.argmax())
-            if self._smoothed[leader] >= self._head.enter:
-                label = leader
-        if label is not None and label == self._label and self._smoothed[label] < self._head.leave:
+        if label is None or (changed and leader != label):
+            label = leader if self._smoothed[leader] >= self._head.enter else None
+        elif self._smoothed[label] < self._head.leave:
             label = None
-        if label != self._label:
-            self._label = label
-            self._forget_rivals()
+        if changed or label != self._label:
+            self._oppose(leader if label is None else label)
+        self._label = label
 
 
 class VoteClock:

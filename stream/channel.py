@@ -53,7 +53,6 @@ class Channel:
         on_due: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
-        self._votes = [RunningVote(head, half_life_s=half_life_s) for head in card.heads]
         self._card = card
         self._spec = card.clock
         self._frames_per_tick = frames_per_tick
@@ -61,7 +60,9 @@ class Channel:
         self._front_ends = [FrontEnd(spec) for spec in card.inputs]
         self._picture = Picture(card)
         self._windows = Windows(card, hop_frames=hop_frames)
-        self._vote_clock = VoteClock(self._windows.hop_samples / card.clock.sample_rate_hz)
+        hop_s = self._windows.hop_samples / card.clock.sample_rate_hz
+        self._votes = [RunningVote(head, hop_s=hop_s, half_life_s=half_life_s) for head in card.heads]
+        self._vote_clock = VoteClock(hop_s)
         self._listen(source, start=0)
 
     def _listen(self, source: Source, *, start: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from models.errors import SourceError
 from models.scorer import Scorer
-from models.spec import Head
+from models.spec import Head, ModelCard
 from models.vote import FloatArray, RunningVote, VoteClock
 from stream.decision_measures import Counts, Shown, measure
 from stream.engine import Engine
@@ -29,7 +29,7 @@ OURS: Final = "running vote"
 NEVER_UNSURE: Final = "running vote, never unsure"
 """The rules compared."""
 
-HALF_LIVES_S: Final = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+HALF_LIVES_S: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
 """Where a rule has a half-life, its curve is drawn through these."""
 MAJORITIES: Final = (3, 5, 10, 20, 40)
 
@@ -79,8 +79,8 @@ class MajorityVote:
 class OurVote:
     """The running vote, as it runs live."""
 
-    def __init__(self, head: Head, half_life_s: float) -> None:
-        self._vote = RunningVote(head, half_life_s=half_life_s)
+    def __init__(self, head: Head, hop_s: float, half_life_s: float) -> None:
+        self._vote = RunningVote(head, hop_s=hop_s, half_life_s=half_life_s)
 
     def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
         """See ``Decider``."""
@@ -89,16 +89,18 @@ class OurVote:
 
 @dataclass(frozen=True, slots=True)
 class HeardWindow:
-    """A look ``time`` seconds into the programme; its probabilities (classes,) come ``elapsed_s`` after the last."""
+    """A look ``time`` seconds into the programme; its probabilities (classes,) come ``elapsed_s`` after the last. What
+    is said of an ``early`` one, of less than a whole window, is not shown as decided."""
 
     time: float
     probabilities: FloatArray | None
     elapsed_s: float
+    early: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A programme, its windows, and what the engine itself showed."""
+    """A programme (its samples are left out: they are many), its windows, and what the engine itself showed."""
 
     programme: Programme
     windows: tuple[HeardWindow, ...]
@@ -154,12 +156,12 @@ def hear(programme: Programme, scorer: Scorer, *, half_life_s: float) -> Heard:
         at = verdict.sample / programme.sample_rate_hz
         clock.look(at, silent=verdict.state is VerdictState.SILENCE)
         elapsed_s = clock.take() if verdict.raw is not None else 0.0
-        windows.append(HeardWindow(at, verdict.raw, elapsed_s))
+        windows.append(HeardWindow(at, verdict.raw, elapsed_s, verdict.state is VerdictState.WARMING_UP))
         # Silence is shown as what it is; before a window is whole, what is shown says that it is early.
         label = verdict.label if verdict.state is VerdictState.DECIDED else None
         if not shown or shown[-1].label != label:
             shown.append(Shown(at, label))
-    return Heard(programme, tuple(windows), tuple(shown))
+    return Heard(replace(programme, samples=np.empty(0, dtype=np.float32)), tuple(windows), tuple(shown))
 
 
 def judge(heard: Heard, decider: Decider, labels: Sequence[str]) -> tuple[Shown, ...]:
@@ -169,32 +171,33 @@ def judge(heard: Heard, decider: Decider, labels: Sequence[str]) -> tuple[Shown,
         label: str | None = None
         if window.probabilities is not None:
             index = decider.update(window.probabilities, window.elapsed_s)
-            label = None if index is None else labels[index]
+            label = None if index is None or window.early else labels[index]
         if not shown or shown[-1].label != label:
             shown.append(Shown(window.time, label))
     return tuple(shown)
 
 
-def settings(head: Head, half_life_s: float) -> Iterator[Setting]:
+def settings(card: ModelCard, half_life_s: float) -> Iterator[Setting]:
     """The rules compared, each along its curve, ``half_life_s`` among the values of ours."""
+    head, hop_s = card.head, card.hop_seconds
     yield Setting(UNSMOOTHED, 0.0, Unsmoothed)
     for value in HALF_LIVES_S:
         yield Setting(PLAIN, value, partial(PlainVote, value))
     for slots in MAJORITIES:
         yield Setting(MAJORITY, slots, partial(MajorityVote, slots))
     for value in sorted({*HALF_LIVES_S, half_life_s}):
-        yield Setting(OURS, value, partial(OurVote, head, value))
+        yield Setting(OURS, value, partial(OurVote, head, hop_s, value))
     always = head.model_copy(update={"enter": 0.0, "leave": 0.0})
     for value in sorted({*HALF_LIVES_S, half_life_s}):
-        yield Setting(NEVER_UNSURE, value, partial(OurVote, always, value))
+        yield Setting(NEVER_UNSURE, value, partial(OurVote, always, hop_s, value))
 
 
-def compare_rules(programmes: Sequence[Heard], head: Head, *, half_life_s: float) -> list[tuple[Setting, Counts]]:
+def compare_rules(programmes: Sequence[Heard], card: ModelCard, *, half_life_s: float) -> list[tuple[Setting, Counts]]:
     """Each rule at each setting over all programmes."""
     results = []
-    for setting in settings(head, half_life_s):
+    for setting in settings(card, half_life_s):
         counts = Counts()
         for heard in programmes:
-            counts += measure(heard.programme, judge(heard, setting.make(), head.labels))
+            counts += measure(heard.programme, judge(heard, setting.make(), card.head.labels))
         results.append((setting, counts))
     return results

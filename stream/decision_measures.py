@@ -37,7 +37,8 @@ class Counts:
 
     ``delays`` from a change of what is on until its label is shown, ``held_delays`` until it is shown and stays for
     ``HELD_S``; infinite where that is not within ``NEVER_S`` or the stretch. ``right``, ``wrong`` and ``unsure`` are
-    the time in which there is something to name, ``settled_...`` the same without ``SETTLING_S``.
+    the time in which there is something to name, ``settled_...`` the same without ``SETTLING_S``. ``changes_found`` of
+    the ``changes_shown`` come when what is on changes, whatever the label they bring.
     """
 
     minutes: float = 0.0
@@ -134,7 +135,7 @@ def _runs(shown: Sequence[Shown], start: float, end: float) -> Iterator[tuple[fl
 
 
 def _delay(runs: Sequence[tuple[float, float, str | None]], stretch: Stretch, *, least_s: float) -> float:
-    """Seconds until the right label is shown for ``least_s`` at least (or to the end of the stretch)."""
+    """Seconds until the right label is shown, and for ``least_s`` of the stretch at least."""
     begin: float | None = None
     for start, end, label in runs:
         if label != stretch.label:

@@ -22,7 +22,7 @@ from stream.source import FloatArray
 T = TypeVar("T")
 
 CROSSFADE_S: Final = 2.0
-SHORTEST_STRETCH_S: Final = 12.0
+SHORTEST_STRETCH_S: Final = 18.0
 LONGEST_STRETCH_S: Final = 40.0
 SAME_LABEL_SHARE: Final = 0.2
 """Of the boundaries: another piece, but the same label. A good decision does not move."""
@@ -72,7 +72,8 @@ class Programme:
 
 class Composer:
     """Makes programmes of ``clips``, with ``speech`` to talk over them, at ``sample_rate_hz``; programme ``number`` of
-    a ``seed`` is always the same. Each clip is as likely as any other: a label is on as often as it has clips.
+    a ``seed`` is always the same. The next clip is any one of another label or, one time in five, of the same: a label
+    of many clips is on more often than one of few, but less so than it has clips.
 
     Raises:
         ConfigError: clips of fewer than two labels.
@@ -147,7 +148,7 @@ class Composer:
             fade = np.linspace(0.0, 1.0, overlap, dtype=np.float32)
             before, sound[-1] = sound[-1][-overlap:], sound[-1][:-overlap]
             music[:overlap] = music[:overlap] * np.sqrt(fade) + before * np.sqrt(1 - fade)
-            # Both are on: nobody is right or wrong before the end of it, but the clock runs from the middle.
+            # Both are on: before the middle of it there is nothing to name, from there on it is the new one.
             last = stretches[-1]
             stretches[-1] = Stretch(last.start, at - overlap / self._rate, last.label, last.boundary, last.event)
             stretches.append(Stretch(at - overlap / self._rate, at - overlap / 2 / self._rate, None))

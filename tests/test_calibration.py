@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from models.errors import DatasetError
 from models.scorer import calibrated
 from models.spec import Head
-from models.vote import RunningVote
+from models.vote import RunningVote, VoteClock
 from train.calibration import (
     TARGET_ACCURACY,
     ScoredTracks,
@@ -14,8 +14,8 @@ from train.calibration import (
     choose_enter,
     end_of_range,
     fit_temperature,
-    smooth,
     temper,
+    vote,
 )
 from train.reliability import Reliability
 
@@ -56,7 +56,7 @@ def test_calibration_shrinks_the_error():
 def test_the_enter_threshold_is_the_lowest_that_is_right_often_enough():
     logits, targets = honest_logits(np.random.default_rng(2))
     tracks = scored(logits, targets)
-    enter = choose_enter(tracks)
+    enter = choose_enter(HEAD, tracks).enter
     probabilities, truths = tracks.smoothed().flat()
     confidences, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == truths
     assert hits[confidences >= enter].mean() >= TARGET_ACCURACY
@@ -85,11 +85,15 @@ def test_nothing_to_calibrate_on_is_an_error():
 
 
 @given(st.integers(1, 30), st.floats(0.05, 20.0), st.integers(0, 2**32 - 1))
-def test_smoothing_is_that_of_the_running_vote(windows, half_life_s, seed):
+def test_what_is_calibrated_is_what_live_audio_shows(windows, half_life_s, seed):
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), windows).astype(np.float32)
-    vote = RunningVote(HEAD.model_copy(update={"enter": 0.0, "leave": 0.0}), half_life_s=half_life_s)
-    expected = [vote.update(row, elapsed_s=HOP_S).smoothed for row in probabilities]
-    np.testing.assert_allclose(smooth(probabilities, half_life_s=half_life_s, hop_s=HOP_S), expected, atol=1e-5)
+    running, clock = RunningVote(HEAD, hop_s=HOP_S, half_life_s=half_life_s), VoteClock(HOP_S)
+    smoothed, labels = vote(probabilities, HEAD, half_life_s=half_life_s, hop_s=HOP_S)
+    for at, row in enumerate(probabilities):
+        clock.look(2.8 + at * HOP_S, silent=False)
+        standing = running.update(row, elapsed_s=clock.take())
+        np.testing.assert_allclose(smoothed[at], standing.smoothed, atol=1e-6)
+        assert labels[at] == (-1 if standing.label is None else standing.label)
 
 
 @given(st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))

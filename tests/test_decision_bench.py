@@ -56,12 +56,12 @@ def test_the_vote_replayed_is_what_the_engine_showed(heard):
     scorer, programmes = heard
     for programme in programmes:
         head = scorer.card.head
-        assert judge(programme, OurVote(head, HALF_LIFE_S), head.labels) == programme.shown
+        assert judge(programme, OurVote(head, scorer.card.hop_seconds, HALF_LIFE_S), head.labels) == programme.shown
 
 
 def test_rules_are_compared_on_the_same_windows(heard):
     scorer, programmes = heard
-    results = compare_rules(programmes, scorer.card.head, half_life_s=HALF_LIFE_S)
+    results = compare_rules(programmes, scorer.card, half_life_s=HALF_LIFE_S)
     rules = {setting.rule for setting, _ in results}
     assert rules == {UNSMOOTHED, PLAIN, MAJORITY, OURS, NEVER_UNSURE}
     assert len({counts.minutes for _, counts in results}) == 1
@@ -82,7 +82,7 @@ def test_the_baselines_do_what_they_say():
     assert plain.update(b, 0.1) == 0  # 0.57 : 0.43
     assert plain.update(b, 1.0) == 1
     head = Head(name="x", labels=("a", "b"), enter=0.95, leave=0.9)
-    assert OurVote(head, 1.0).update(b, 0.3) is None
+    assert OurVote(head, 0.35, 1.0).update(b, 0.3) is None
 
 
 def test_the_command_prints_a_table_and_writes_its_figures(folder, tmp_path, monkeypatch, capsys):
@@ -93,7 +93,7 @@ def test_the_command_prints_a_table_and_writes_its_figures(folder, tmp_path, mon
         genrescope.main()
     assert stopped.value.code == 0
     said = capsys.readouterr().out
-    for words in ("false switches a minute", OURS, PLAIN, "1 programmes of 3 clips"):
+    for words in ("false switches a minute", OURS, PLAIN, "1 programme of 3 clips"):
         assert words in said
     rules = json.loads((tmp_path / "out/decisions.json").read_text())["rules"]
     assert {rule["rule"] for rule in rules} == {UNSMOOTHED, PLAIN, MAJORITY, OURS, NEVER_UNSURE}

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("stream", "models", "dashboard", "train")
+MODULES = ("genrescope", "genrescope_bench")
 
 
 def test_all_packages_come_from_one_place():
     places = {Path(import_module(name).__file__ or "").parent.parent for name in PACKAGES}
-    places.add(Path(import_module("genrescope").__file__ or "").parent)
+    places |= {Path(import_module(name).__file__ or "").parent for name in MODULES}
     assert len(places) == 1
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, "genrescope"])
+@pytest.mark.parametrize("name", [*PACKAGES, *MODULES])
 def test_no_other_distribution_owns_a_package(name):
     assert set(packages_distributions().get(name, ["genrescope"])) == {"genrescope"}
 

@@ -39,7 +39,7 @@ def test_the_stated_delay_is_that_of_the_vote(half_life_s: float, odds: int, wor
     before, after = np.zeros((2, classes), dtype=np.float32)
     before[0] = 1.0
     after[0], after[1] = 1 / (odds + 1), odds / (odds + 1)
-    vote = RunningVote(CARD.head, half_life_s=half_life_s)
+    vote = RunningVote(CARD.head, hop_s=hop_s, half_life_s=half_life_s)
     for _ in range(round(6 * half_life_s / hop_s)):
         assert vote.update(before, elapsed_s=hop_s).label == 0
     took = next(hop * hop_s for hop in count(1) if vote.update(after, elapsed_s=hop_s).label == 1)

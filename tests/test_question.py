@@ -40,6 +40,8 @@ def table(tmp_path_factory):
                     "bright": dark[1],
                     "fold": fold,
                     "number": at,
+                    "same": "one",
+                    "rare": "yes" if fold == 4 else "no",
                 }
             )
     return write_table(folder, rows)
@@ -67,6 +69,8 @@ def test_answers_are_read_by_question(table):
         (["a=rough", "a=rough"], "'a' is asked twice"),
         (["a=nosuch"], "none has an answer"),
         (["a=genre,rough"], "shares that are numbers from 0"),
+        (["a=same"], "at least two different answers, all are 'one'"),
+        (["features_1=rough"], "which a model's input has"),
     ],
 )
 def test_questions_that_cannot_be_asked_are_refused(table, asked, says):
@@ -78,6 +82,26 @@ def test_a_file_in_two_folds_is_refused(tmp_path):
     here, there = Track(tmp_path / "a.wav", "x", 0), Track(tmp_path / "a.wav", "y", 1)
     with pytest.raises(DatasetError, match=r"a\.wav: expected one fold, it stands in 0 and, for mood, in 1"):
         all_tracks([Question.about("genre", [here]), Question.about("mood", [there])])
+
+
+def test_a_file_with_two_answers_is_refused(table, tmp_path):
+    text = table.read_text()
+    twice = table.with_name("twice.csv")
+    twice.write_text(text + text.splitlines()[1] + "\n")
+    with pytest.raises(DatasetError, match=r"expected one answer a file, .*0\.wav have more"):
+        read_questions(["rough=rough"], tables=[twice], group_column=None)
+
+
+def test_a_label_that_nothing_teaches_is_refused_before_training(table, tmp_path, monkeypatch, capsys):
+    arguments = ["train", "--table", table, "--also", "rare=rare", "--output", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", ["genrescope", *map(str, [*arguments, "--cache", tmp_path, "--workers", 0])])
+    with pytest.raises(SystemExit) as stopped:
+        genrescope.main()
+    assert stopped.value.code == 2
+    assert "rare: expected tracks of every label to learn from in folds [0, 1, 2, 3], there are none of yes" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "run/plan.json").exists()
 
 
 def two_heads(others: float = 1.0) -> TrainingModule:
@@ -152,8 +176,14 @@ def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, 
     evaluate = ["evaluate", tmp_path / "run/model.onnx", "--head", "rough", "--label-column", "rough", "--fold", 4]
     run(*evaluate, "--table", table, "--cache", tmp_path / "cache", "--workers", 0)
     assert "file_accuracy" in capsys.readouterr().out
-    run("evaluate", tmp_path / "run", "--head", "rough")
+    run("evaluate", tmp_path / "run", "--head", "rough", "--report", tmp_path / "report")
     assert "fold-4-seed-0:" in capsys.readouterr().out
+    run("evaluate", tmp_path / "run", "--head", "genre", "--report", tmp_path / "report")
+    assert {page.name for page in (tmp_path / "report").glob("*.html")} == {"run-genre.html", "run-rough.html"}
+    monkeypatch.setattr(sys, "argv", ["genrescope", "evaluate", str(tmp_path / "run"), "--head", "mood"])
+    with pytest.raises(SystemExit):
+        genrescope.main()
+    assert "has records of (genre, rough), got 'mood'" in capsys.readouterr().err
 
 
 def test_another_head_asked_first(tmp_path):

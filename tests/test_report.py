@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from records import LABELS, file, random_record, record
-from toy import save_toy
+from records import LABELS, card, file, random_record, record
+from toy import save_toy, toy_card
 
 import genrescope
 from models.errors import ConfigError
@@ -187,9 +187,11 @@ def test_names_are_text_never_markup(tmp_path):
 
 
 def test_names_of_files():
-    assert file_name("genre10-lidy-parallel") == "genre10-lidy-parallel"
-    assert file_name("../up and/away") == "up-and-away"
-    assert file_name("...") == "model"
+    assert file_name(card(name="genre10-lidy-parallel")) == "genre10-lidy-parallel"
+    two = card(name="base").model_copy(update={"heads": toy_card(others=("mood",)).heads})
+    assert file_name(two) == "base-pitch"
+    assert file_name(card(name="../up and/away")) == "up-and-away"
+    assert file_name(card(name="...")) == "model"
 
 
 def test_abstaining_keeps_the_most_confident():

@@ -25,7 +25,7 @@ TARGET_ACCURACY = 0.75
 LEAVE_BELOW_ENTER = 0.15
 """A label is given up at a confidence so much lower than it needs to enter."""
 
-_ENTER_CHOICES = np.arange(0.30, 0.905, 0.01)
+_ENTER_CHOICES = np.arange(0.30, 0.905, 0.02)
 _MIN_DECIDED = 0.05
 """Thresholds reached less often than this say nothing about accuracy."""
 _TEMPERATURE_RANGE = (0.1, 10.0)
@@ -47,9 +47,15 @@ class ScoredTracks:
         return ScoredTracks([temper(p, temperature) for p in self.windows], self.targets, self.hop_s)
 
     def smoothed(self, half_life_s: float = DEFAULT_HALF_LIFE_S) -> ScoredTracks:
-        """As the running vote would show them, started anew for each track."""
-        votes = [smooth(p, half_life_s=half_life_s, hop_s=self.hop_s) for p in self.windows]
+        """As the running vote of a head that is never unsure would show them, started anew for each track."""
+        head = _never_unsure(self.windows[0].shape[1])
+        votes = [vote(p, head, half_life_s=half_life_s, hop_s=self.hop_s)[0] for p in self.windows]
         return ScoredTracks(votes, self.targets, self.hop_s)
+
+    def shown(self, head: Head, half_life_s: float = DEFAULT_HALF_LIFE_S) -> tuple[IntArray, IntArray]:
+        """The labels that the running vote of ``head`` would show, -1 for none, and the true ones, both (windows,)."""
+        labels = [vote(p, head, half_life_s=half_life_s, hop_s=self.hop_s)[1] for p in self.windows]
+        return np.concatenate(labels), np.repeat(self.targets, [len(p) for p in self.windows])
 
     def flat(self) -> tuple[FloatArray, IntArray]:
         """All windows (windows, classes) and the target of each (windows,)."""
@@ -62,12 +68,17 @@ def temper(probabilities: FloatArray, temperature: float) -> FloatArray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def smooth(probabilities: FloatArray, *, half_life_s: float, hop_s: float) -> FloatArray:
-    """What the running vote makes of windows (n, classes), if it always names something."""
-    labels = tuple(map(str, range(probabilities.shape[1])))
-    vote = RunningVote(Head(name="any", labels=labels, enter=0.0, leave=0.0), half_life_s=half_life_s)
-    windows = probabilities.astype(np.float32)
-    return np.array([vote.update(window, elapsed_s=hop_s if n else 0.0).smoothed for n, window in enumerate(windows)])
+def vote(probabilities: FloatArray, head: Head, *, half_life_s: float, hop_s: float) -> tuple[FloatArray, IntArray]:
+    """What the running vote makes of a track's windows (n, classes), ``hop_s`` apart: the smoothed probabilities (n,
+    classes), and the index of the label shown (n,), -1 where there is none."""
+    running = RunningVote(head, hop_s=hop_s, half_life_s=half_life_s)
+    standings = [running.update(window, elapsed_s=hop_s) for window in probabilities.astype(np.float32)]
+    labels = np.array([-1 if standing.label is None else standing.label for standing in standings], dtype=np.int64)
+    return np.array([standing.smoothed for standing in standings]), labels
+
+
+def _never_unsure(classes: int) -> Head:
+    return Head(name="any", labels=tuple(map(str, range(classes))), enter=0.0, leave=0.0)
 
 
 def fit_temperature(scored: ScoredTracks) -> float:
@@ -95,24 +106,26 @@ def end_of_range(temperature: float) -> str:
     return ""
 
 
-def choose_enter(scored: ScoredTracks, *, target_accuracy: float = TARGET_ACCURACY) -> float:
-    """The lowest smoothed confidence from which on at least ``target_accuracy`` of the time is named rightly.
-
-    ``scored`` is calibrated. If no threshold gets there, the one that comes nearest.
+def choose_enter(head: Head, scored: ScoredTracks, *, target_accuracy: float = TARGET_ACCURACY) -> Head:
+    """The head with the lowest threshold at which a label that is shown is right ``target_accuracy`` of the time, as
+    the running vote shows labels. ``scored`` is calibrated. If no threshold gets there, the one that comes nearest.
     """
-    probabilities, targets = scored.smoothed().flat()
-    confidences, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    best_enter, best_accuracy = float(_ENTER_CHOICES[0]), -1.0
+    best: Head | None = None
+    best_accuracy = -1.0
     for enter in _ENTER_CHOICES:
-        decided = confidences >= enter
-        if decided.mean() < _MIN_DECIDED:
+        leave = round(float(enter) - LEAVE_BELOW_ENTER, 2)
+        choice = head.model_copy(update={"enter": round(float(enter), 2), "leave": leave})
+        labels, targets = scored.shown(choice)
+        decided = labels >= 0
+        if best is not None and decided.mean() < _MIN_DECIDED:
             break
-        accuracy = float(hits[decided].mean())
-        if accuracy >= target_accuracy:
-            return round(float(enter), 2)
+        accuracy = float((labels == targets).sum() / max(1, decided.sum()))
         if accuracy > best_accuracy:
-            best_enter, best_accuracy = float(enter), accuracy
-    return round(best_enter, 2)
+            best, best_accuracy = choice, accuracy
+        if accuracy >= target_accuracy:
+            break
+    assert best is not None
+    return best
 
 
 def calibrate(head: Head, scored: ScoredTracks) -> Head:
@@ -124,6 +137,4 @@ def calibrate(head: Head, scored: ScoredTracks) -> Head:
     if not len(scored.targets):
         raise DatasetError("expected tracks to calibrate on, got none")
     temperature = round(fit_temperature(scored), 4)
-    enter = choose_enter(scored.tempered(temperature))
-    leave = round(enter - LEAVE_BELOW_ENTER, 2)
-    return Head(name=head.name, labels=head.labels, temperature=temperature, enter=enter, leave=leave)
+    return choose_enter(head.model_copy(update={"temperature": temperature}), scored.tempered(temperature))

@@ -15,7 +15,7 @@ from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer import Scorer, WindowBatch
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
-from train.calibration import ScoredTracks, smooth, temper
+from train.calibration import ScoredTracks, temper, vote
 from train.decision import LIVE, Answer, cut, decide, judge, places, score, seed_of
 from train.progress import say, track_progress
 from train.record import FileAnswer, FileResult, Record, Training, Trust
@@ -176,20 +176,18 @@ def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: fl
 def _trust(windows: FloatArray, target: int, card: ModelCard) -> Trust:
     targets = np.full(len(windows), target, dtype=np.int64)
     before = temper(windows, 1.0 / card.head.temperature)
-    votes, votes_before = (_vote(each, card) for each in (windows, before))
-    decided = votes.max(axis=1) >= card.head.enter
+    (votes, labels), (votes_before, _) = (
+        vote(each, card.head, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=card.hop_seconds) for each in (windows, before)
+    )
+    decided = labels >= 0
     return Trust(
         windows_before=Reliability.of(before, targets),
         windows_after=Reliability.of(windows, targets),
         vote_before=Reliability.of(votes_before, targets),
         vote_after=Reliability.of(votes, targets),
         decided=int(decided.sum()),
-        decided_right=int((votes.argmax(axis=1) == target)[decided].sum()),
+        decided_right=int((labels == target).sum()),
     )
-
-
-def _vote(windows: npt.NDArray[np.floating], card: ModelCard) -> npt.NDArray[np.floating]:
-    return smooth(windows, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=card.hop_seconds)
 
 
 def _kept(answer: Answer) -> FileAnswer:

@@ -144,7 +144,7 @@ def evaluate(
     record = evaluate_model(loaded, tracks, features.features, level_db=level_db, model=model, training=training)
     _print_metrics(record)
     if report is not None:
-        written = record.write(report / f"{file_name(card.name)}.json")
+        written = record.write(report / f"{file_name(card)}.json")
         page = write_report(find([record], paper=_paper(record), latency=measure_latency(model)), report)
         print(f"report: {page}\nrecord: {written}")
 
@@ -192,7 +192,15 @@ def _report_on_run(folder: Path, report: Path | None, head: str | None) -> None:
 
     if report is not None:
         require_writable_folder(report, option="--report")  # before hours of scoring
-    records = read_records(folder / RECORDS_NAME / head if head else folder)
+    first = read_records(folder)
+    others = sorted(path.name for path in (folder / RECORDS_NAME).glob("*/"))
+    if head in (None, first[0].card.head.name):
+        records, kept = first, folder / RECORDS_NAME
+    elif head in others:
+        records, kept = read_records(folder / RECORDS_NAME / head), folder / RECORDS_NAME / head
+    else:
+        known = ", ".join([first[0].card.head.name, *others])
+        raise ConfigError(f"expected --head to be one of those that {folder} has records of ({known}), got {head!r}")
     for record in records:
         print(f"{record.name}:")
         _print_metrics(record)
@@ -202,7 +210,7 @@ def _report_on_run(folder: Path, report: Path | None, head: str | None) -> None:
         latency = measure_latency(model) if model else None
         print(f"report: {write_report(find(records, paper=_paper(records[0]), latency=latency), report)}")
     else:
-        print(f"--report DIR makes one page of the {len(records)} records in {folder / RECORDS_NAME}")
+        print(f"--report DIR makes one page of the {len(records)} records in {kept}")
 
 
 def _of_fold(tracks: Sequence[Track], fold: int | None) -> list[Track]:

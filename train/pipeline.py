@@ -30,7 +30,7 @@ from train.machine import describe_machine
 from train.module import TrainingModule
 from train.plan import Plan
 from train.progress import say
-from train.question import Question, all_tracks
+from train.question import Question, all_tracks, require_answers
 from train.record import Record, training_in
 from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
@@ -168,6 +168,9 @@ def open_run(
         if lost:
             raise DatasetError(f"no file of {', '.join(lost)} can be used: replace them, or leave the class out")
     _check_splits(plan, usable[0].tracks)
+    folds = {track.fold for question in usable for track in question.tracks}
+    for tested, held_out in _turns(plan, usable[0].tracks):
+        require_answers(usable[1:], folds - {tested, held_out})
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
     return Run(plan, folder, usable, asked, features, execution or Execution())
@@ -177,12 +180,15 @@ def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
     """Refuse at the beginning what would end a run after its features, or days later in its last fold."""
     if plan.make_recipe().patience and plan.calibration_fold is None and not plan.all_folds:
         raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
-    for tested, held_out in _turns(plan, tracks) if plan.all_folds else [(plan.test_fold, plan.calibration_fold)]:
+    for tested, held_out in _turns(plan, tracks):
         split_by_fold(tracks, test_fold=tested, calibration_fold=held_out)
 
 
 def _turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
-    """Each fold to test on, and the fold that a patient recipe then watches: the one before it."""
+    """The fold to test on and the one to calibrate on; of a cross-validation each fold in turn, and the fold that a
+    patient recipe then watches: the one before it."""
+    if not plan.all_folds:
+        return [(plan.test_fold, plan.calibration_fold)]
     folds = sorted({track.fold for track in tracks})
     patient = plan.make_recipe().patience > 0
     return [(fold, folds[at - 1] if patient else None) for at, fold in enumerate(folds)]
@@ -196,7 +202,7 @@ def make_model(run: Run, model: Path, *, resume: bool) -> dict[str, Record]:
     first = None
     if plan.calibration_fold is not None:
         heads, first = _held_out(run, plan.calibration_fold, resume=resume)
-    protocol = _protocol(run.tracks, plan)
+    protocol = _protocol(run)
     fitted = run.network(FINAL, run.folds - {plan.test_fold}, protocol=protocol, resume=resume, like=first)
     run.export(fitted.checkpoint, model, heads=heads)
     records = run.evaluate(model, plan.test_fold, fitted)
@@ -289,14 +295,15 @@ def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[H
     return tuple(heads), fitted
 
 
-def _protocol(tracks: Sequence[Track], plan: Plan) -> str:
-    folds = sorted({track.fold for track in tracks} - {plan.test_fold})
+def _protocol(run: Run) -> str:
+    plan = run.plan
+    folds = sorted(run.folds - {plan.test_fold})
     calibrated = (
         f"; temperature and thresholds from fold {plan.calibration_fold} by a network trained without it"
         if plan.calibration_fold is not None
         else ""
     )
-    tested = f"tested on fold {plan.test_fold}{_disjoint(tracks, plan)}"
+    tested = f"tested on fold {plan.test_fold}{_disjoint(run.tracks, plan)}"
     return f"trained on folds {folds}, {tested}{calibrated}{_recipe(plan)}"
 
 

@@ -14,7 +14,7 @@ from models.spec import Head, ModelCard, Provenance
 from train.atomic_write import replacing
 from train.dataset import FOLDS, read_tracks
 from train.leaks import Leaks
-from train.question import Question, read_questions
+from train.question import Question, read_questions, require_free_name
 from train.recipe import Recipe
 from train.recipes import make_recipe
 
@@ -74,6 +74,7 @@ class Plan(BaseModel):
             join=self.join,
             seed=self.seed,
         )
+        require_free_name(self.head, option="--head")
         others = read_questions(self.also, tables=self.tables, group_column=self.group_column)
         if self.head in {question.name for question in others}:
             raise ConfigError(f"expected each question once, {self.head!r} is the first one's name (--head, --also)")

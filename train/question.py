@@ -6,6 +6,7 @@ Questions need not be about the same files: a file that has no answer to one of 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,7 @@ def read_questions(texts: Sequence[str], *, tables: Sequence[Path], group_column
     questions: list[Question] = []
     for text in texts:
         name, columns = _parsed(text)
+        require_free_name(name, option="--also")
         if name in {question.name for question in questions}:
             raise ConfigError(f"expected each question once, {name!r} is asked twice (--also)")
         tracks: list[Track] = []
@@ -59,10 +61,15 @@ def read_questions(texts: Sequence[str], *, tables: Sequence[Path], group_column
             tracks += read_answers(table, columns, group_column=group_column)
         if not tracks:
             raise DatasetError(f"--also {text}: expected a table with {some(columns)}, none has an answer")
+        twice = [path for path, times in Counter(track.path for track in tracks).items() if times > 1]
+        if twice:
+            raise DatasetError(f"--also {text}: expected one answer a file, {some(twice)} have more")
         loose = [track.path for track in tracks if track.fold == NO_FOLD]
         if loose:
             raise DatasetError(f"--also {text}: expected tables with a column fold, {some(loose)} have none")
         labels = columns if len(columns) > 1 else labels_of(tracks)
+        if len(labels) < 2:
+            raise DatasetError(f"--also {text}: expected at least two different answers, all are {labels[0]!r}")
         questions.append(Question(name, labels, tuple(tracks)))
     return questions
 
@@ -83,6 +90,33 @@ def all_tracks(questions: Sequence[Question]) -> list[Track]:
                     f"in {track.fold}"
                 )
     return list(first.values())
+
+
+def require_answers(questions: Sequence[Question], folds: Collection[int]) -> None:
+    """Refuse to train heads that would learn nothing.
+
+    Raises:
+        DatasetError: of a question, a label that no track of these folds has.
+    """
+    for question in questions:
+        learned = question.in_folds(folds).tracks
+        shared = any(track.shares for track in learned)
+        absent = [] if shared else sorted(set(question.labels) - set(labels_of(learned)))
+        if absent or not learned:
+            raise DatasetError(
+                f"{question.name}: expected tracks of every label to learn from in folds {sorted(folds)}, "
+                f"there are none of {some(absent or question.labels)}"
+            )
+
+
+def require_free_name(name: str, *, option: str) -> None:
+    """Refuse the name of a head that a model file needs for something else.
+
+    Raises:
+        ConfigError: it is the name of an input.
+    """
+    if re.fullmatch(r"features(_\d+)?", name):
+        raise ConfigError(f"expected another name than {name!r}, which a model's input has ({option})")
 
 
 def _parsed(text: str) -> tuple[str, tuple[str, ...]]:

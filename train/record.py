@@ -59,7 +59,7 @@ class FileResult(_Part):
 
 class Trust(_Part):
     """Confidence against accuracy of single windows and of the running vote, at temperature 1 (before) and at the
-    card's (after); and how often the vote is at or above the enter threshold, and is right then."""
+    card's (after); and how often the vote shows a label, and a right one."""
 
     windows_before: Reliability = Reliability()
     windows_after: Reliability = Reliability()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jinja2
 
+from models.spec import ModelCard
 from train.atomic_write import replacing
 from train.figures import DARK, LIGHT, Format, Palette, draw_confusion, draw_coverage, draw_curves, draw_reliability
 from train.findings import Findings
@@ -40,7 +41,7 @@ class Picture(NamedTuple):
 
 def write_report(findings: Findings, folder: Path) -> Path:
     """Write ``NAME.html``, ``NAME.md`` and its pictures for the model called NAME; return the HTML page."""
-    name = file_name(findings.first.card.name)
+    name = file_name(findings.first.card)
     pictures = _pictures(findings)
     for picture in pictures:
         with replacing(folder / f"{name}-{picture.name}.png") as temporary:
@@ -52,8 +53,9 @@ def write_report(findings: Findings, folder: Path) -> Path:
     return page
 
 
-def file_name(name: str) -> str:
-    """A model's name as the name of a file."""
+def file_name(card: ModelCard) -> str:
+    """A model's name as the name of a file; of one with several heads, with that of the first: what is measured."""
+    name = card.name if len(card.heads) == 1 else f"{card.name}-{card.head.name}"
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "model"
 
 

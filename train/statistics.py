@@ -105,7 +105,7 @@ def metrics(record: Record) -> dict[str, float]:
 
     ``accuracy_at_80`` is that of the 80 % of the files that are answered most confidently.
     ``ece_...`` are expected calibration errors, of windows and of the running vote, at temperature 1 (before) and at
-    the card's (after); ``decided_...`` the vote at or above the enter threshold. A figure that cannot be had is left
+    the card's (after); ``decided_...`` the time in which the vote shows a label. A figure that cannot be had is left
     out: a card holds no nan.
     """
     live, published = (figures(sums_by_file(record, kind).sum(axis=0)) for kind in ("live", "published"))
