@@ -70,8 +70,9 @@ def decisions(
     from stream.decision_bench import compare_rules, hear
     from stream.programme import Composer
     from train.atomic_write import require_writable_folder
-    from train.dataset import read_tracks
     from train.progress import track_progress
+    from train.tables import read_table
+    from train.track import join_labels, parse_joins
     from train.wording import counted
 
     half_life_s = checked_half_life(DEFAULT_HALF_LIFE_S if half_life is None else half_life)
@@ -80,14 +81,10 @@ def decisions(
         require_writable_folder(report, option="--report")
     loaded = load_scorer(model or DEFAULT_MODEL, scorer)
     card = loaded.card
-    tracks = read_tracks(
-        tables=tuple(table or ()),
-        folders=(),
-        label_column=label_column,
-        group_column=None,
-        join=tuple(join or ()),
-        seed=seed,
-    )
+    if not table:
+        raise ConfigError("expected clips to make programmes of: give --table tracks.csv")
+    tracks = [track for each in table for track in read_table(each, label_column=label_column)]
+    tracks = join_labels(tracks, parse_joins(join or ()))
     clips = _clips(tracks, fold, card)
     composer = Composer(clips, speech=_recordings(speech), sample_rate_hz=card.clock.sample_rate_hz, seed=seed)
     heard = [
@@ -171,10 +168,14 @@ def _chosen(results: list[tuple[Setting, Counts]], half_life_s: float) -> dict[s
 
 def _clips(tracks: list[Track], fold: int | None, card: ModelCard) -> list[Clip]:
     from stream.programme import Clip
+    from train.track import NO_FOLD
 
     chosen = [track for track in tracks if fold is None or track.fold == fold]
     if not chosen:
-        raise ConfigError(f"expected clips in fold {fold}; there are folds {sorted({track.fold for track in tracks})}")
+        folds = sorted({track.fold for track in tracks} - {NO_FOLD})
+        raise ConfigError(
+            f"expected clips in fold {fold}; {f'there are folds {folds}' if folds else 'no table has any'}"
+        )
     foreign = sorted({track.label for track in chosen} - set(card.head.labels))
     if foreign:
         raise ConfigError(

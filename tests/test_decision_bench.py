@@ -104,13 +104,18 @@ def test_the_command_prints_a_table_and_writes_its_figures(folder, tmp_path, mon
     ("more", "says"),
     [
         (["--fold", "7"], "expected clips in fold 7; there are folds"),
+        (["--table", "FOLDLESS", "--fold", "0"], "no table has any"),
         (["--label-column", "path"], "expected labels of the model 'toy'"),
         (["--speech", "nowhere"], "--speech: expected a folder with recordings"),
         (["--half-life", "0"], "half-life"),
     ],
 )
 def test_wrong_use_is_one_sentence(folder, more, says, monkeypatch, capsys):
-    arguments = ["bench", "decisions", "--table", str(folder / "tracks.csv"), "--model", str(folder / "toy.onnx")]
+    foldless = folder / "foldless.csv"
+    foldless.write_text("path,genre\nlow-0.wav,low\nhigh-0.wav,high\n")
+    tables = [] if "FOLDLESS" in more else ["--table", str(folder / "tracks.csv")]
+    more = [str(foldless) if each == "FOLDLESS" else each for each in more]
+    arguments = ["bench", "decisions", *tables, "--model", str(folder / "toy.onnx")]
     monkeypatch.setattr(sys, "argv", ["genrescope", *arguments, *more])
     with pytest.raises(SystemExit) as stopped:
         genrescope.main()
