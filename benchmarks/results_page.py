@@ -82,9 +82,10 @@ def _one_split(cells: dict[str, Any], order: Sequence[str], letters: dict[str, s
 
 def _claims(found: dict[str, Any], claims: Sequence[str]) -> list[str]:
     lines = [
-        "## What the papers claim, on that split",
+        "## What the papers claim",
         "",
-        "Paired over the files of the split (bootstrap interval, McNemar's exact test: `genrescope compare`); *holds* "
+        "On that split or, where the row says so, over all folds. Paired over the files (bootstrap interval that draws "
+        "an artist's together, McNemar's exact test: `genrescope compare`); *holds* "
         "and *the opposite* where chance explains the difference by neither. One seed and few files: only large "
         "differences can show. A network that the time limit stopped had less training than its paper's.",
         "",
