@@ -27,7 +27,7 @@ folds but the tested one. Nothing is chosen on the tested fold. Folds are
 artist-disjoint (emotify, genre-10, quadrants; of a recording that is there twice, one is left out), source-disjoint
 (esc10) or as given (music_speech). All else is the recipe's, as published where the paper says it; bf16 mixed
 precision. Accuracy is per file, by the recipe's own decision; *live* is by the mean over windows one hop apart, as live
-audio is judged. One seed. Minutes are those of a machine that was busy with other work.
+audio is judged. One seed. Minutes are those of a machine that did other work too, some of it much of the time.
 
 In each cell: accuracy, then epochs run, why it stopped (*all* published epochs, *early*, *time*), minutes, and the
 hardware by its letter:
