@@ -17,7 +17,7 @@ from models.scorer import Scorer
 from models.spec import ModelCard
 from models.windowing import filled
 from stream.engine import Engine
-from stream.events import Event, HealthState, Verdict, VerdictState
+from stream.events import Event, HealthState, Verdict, VerdictState, answer_json
 from stream.file import AudioFile
 from stream.level import FloatArray, LevelMeter
 from stream.pace import MAX_SPEED
@@ -55,16 +55,7 @@ class HeadAnswer:
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object."""
-        probabilities = None
-        if self.probabilities is not None:
-            probabilities = {
-                label: round(float(p), 5) for label, p in zip(self.labels, self.probabilities, strict=True)
-            }
-        return {
-            "label": self.label,
-            "confidence": None if self.confidence is None else round(self.confidence, 5),
-            "probabilities": probabilities,
-        }
+        return answer_json(self.labels, self.label, self.confidence, self.probabilities)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,19 +57,22 @@ class HeadVerdict:
     raw: FloatArray | None
     smoothed: FloatArray | None
 
-    def by_label(self, values: FloatArray | None) -> dict[str, float] | None:
-        """Probabilities as ``{label: probability}``."""
-        if values is None:
-            return None
-        return {label: round(float(value), 5) for label, value in zip(self.labels, values, strict=True)}
-
     def to_json(self) -> dict[str, Any]:
         """Label, confidence and smoothed probabilities."""
-        return {
-            "label": self.label,
-            "confidence": _rounded(self.confidence),
-            "probabilities": self.by_label(self.smoothed),
-        }
+        return answer_json(self.labels, self.label, self.confidence, self.smoothed)
+
+
+def answer_json(
+    labels: tuple[str, ...], label: str | None, confidence: float | None, probabilities: FloatArray | None
+) -> dict[str, Any]:
+    """A head's answer, about a moment or a whole file, as one JSON object."""
+    return {"label": label, "confidence": _rounded(confidence), "probabilities": _by_label(labels, probabilities)}
+
+
+def _by_label(labels: tuple[str, ...], values: FloatArray | None) -> dict[str, float] | None:
+    if values is None:
+        return None
+    return {label: round(float(value), 5) for label, value in zip(labels, values, strict=True)}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -132,8 +135,8 @@ class Verdict:
             "label": self.label,
             "confidence": _rounded(self.confidence),
             "since": round(self.since, 4),
-            "raw": self.head.by_label(self.raw),
-            "smoothed": self.head.by_label(self.smoothed),
+            "raw": _by_label(self.head.labels, self.raw),
+            "smoothed": _by_label(self.head.labels, self.smoothed),
             "heads": {head.name: head.to_json() for head in self.heads},
             "latency_ms": round(self.latency_ms, 3),
             "dropped": self.dropped,

@@ -206,7 +206,7 @@ def make_model(run: Run, model: Path, *, resume: bool) -> dict[str, Record]:
     fitted = run.network(FINAL, run.folds - {plan.test_fold}, protocol=protocol, resume=resume, like=first)
     run.export(fitted.checkpoint, model, heads=heads)
     records = run.evaluate(model, plan.test_fold, fitted)
-    put_card(model, load_scorer(model).card.model_copy(update={"metrics": all_metrics(records)}))
+    put_card(model, records[plan.head].card.model_copy(update={"metrics": all_metrics(records)}))
     return records
 
 
