@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models import benito, lidy, veselinov
+from models.base import BaseNetwork
 from models.benito import BenitoNetwork
 from models.errors import ConfigError, ModelFileError
 from models.lidy import LidyNetwork
@@ -32,6 +33,7 @@ def _one_input(
 
 
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
+    "base": partial(_one_input, BaseNetwork),
     "xu": partial(_one_input, XuNetwork),
     "lidy-timbral": partial(_one_input, LidyNetwork, lidy.TIMBRAL),
     "lidy-parallel": partial(_one_input, LidyNetwork, lidy.PARALLEL),

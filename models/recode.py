@@ -34,6 +34,14 @@ _CODECS: Final = {
 CODECS: Final = tuple(_CODECS)
 
 
+@dataclass(frozen=True, slots=True)
+class Recoding:
+    """A codec of ``CODECS`` and its rate."""
+
+    codec: str
+    kbit_s: int
+
+
 def recode(samples: FloatArray, sample_rate_hz: int, *, codec: str, kbit_s: int) -> FloatArray:
     """Mono ``samples`` (n,) encoded with so many kilobits a second and decoded again: (n,), at the same rate.
 

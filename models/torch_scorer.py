@@ -34,7 +34,7 @@ class TorchScorer:
         # ONNX Runtime's reading is the check: complete, safe, and true to its card.
         _, self.card = open_model(path)
         self.name = f"torch {torch.__version__} (CPU)"
-        self._network = _network(path, self.card)
+        self._network = stored_network(path, self.card)
 
     def score(self, windows: WindowBatch) -> dict[str, FloatArray]:
         """See ``models.scorer.Scorer.score``."""
@@ -60,7 +60,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _network(path: Path, card: ModelCard):  # type: ignore[no-untyped-def]  # torch is not there in the base install
+def stored_network(path: Path, card: ModelCard):  # type: ignore[no-untyped-def]  # the base install has no torch
+    """The card's network, ready to score, with the weights that lie in its model file.
+
+    Raises:
+        ModelFileError: they are not those of the card's network.
+    """
     import onnx
     import torch
     from onnx import numpy_helper

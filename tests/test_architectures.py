@@ -11,6 +11,7 @@ from models.errors import ConfigError, ModelFileError
 from models.spec import Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
 
 SMALL: dict[str, tuple[Shape, ...]] = {
+    "base": ((16, 32),),
     "xu": ((128, 32),),
     "lidy-timbral": ((40, 80),),
     "lidy-parallel": ((40, 80),),
@@ -59,6 +60,8 @@ def test_another_number_of_inputs_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
+        ("base", (15, 138)),
+        ("base", (80, 31)),
         ("xu", (128, 15)),
         ("xu", (3, 120)),
         ("lidy-parallel", (12, 80)),
@@ -78,6 +81,7 @@ def test_an_input_smaller_than_the_kernels_and_pools_is_refused(name: str, shape
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
+        ("base", (16, 32)),
         ("xu", (4, 16)),
         ("lidy-parallel", (18, 31)),
         ("zhang-1d", (128, 13)),

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from labelled_audio import clip, write_wav
 
+from models.audio import load
 from models.errors import DatasetError
+from models.frontend import features
+from models.recode import Recoding, recode
 from train.features import LEAST_S, read_features
 from train.recipes import make_recipe
 from train.track import Track
@@ -42,3 +45,22 @@ def test_hundreds_that_are_missing_are_summed_up(tmp_path, capsys):
     assert len(said) == 22
     assert "0.wav" in said[0]
     assert said[-2:] == ["skipped: ... and 100 more", "skipped 120 of 121 files"]
+
+
+def test_copies_are_what_the_front_end_makes_of_a_lossy_codec_of_as_many_frames(tmp_path):
+    song, broken = write_wav(tmp_path / "song.wav", clip("noise", 0)), tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    recipe = make_recipe("base")
+    (spec,) = recipe.inputs
+    tracks = [Track(path, "low", 0) for path in (song, broken)]
+    low = Recoding("opus", 16)
+    read_ = read_features(
+        recipe.inputs, recipe.window_spec, tracks, cache=tmp_path / "cache", workers=0, recodings=(low,)
+    )
+    assert list(read_.skipped) == [broken]
+    (copies,) = read_.copies
+    assert list(copies) == [song]
+    heard = recode(load(song, spec.sample_rate_hz), spec.sample_rate_hz, codec="opus", kbit_s=16)
+    np.testing.assert_allclose(copies[song][0], features(heard, spec), atol=1e-4)
+    assert copies[song][0].shape == read_.features[song][0].shape
+    assert np.abs(copies[song][0] - read_.features[song][0]).mean() > 0.01

@@ -33,7 +33,8 @@ def test_the_papers_values_are_the_defaults(names, published, decision):
         ours = (recipe.optimiser, recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.segments)
         assert ours == published
         assert describe(recipe.decision) == decision
-        assert (recipe.random_gain_db, recipe.patience, recipe.precision) == (0.0, 0, "32-true")
+        assert (recipe.patience, recipe.precision, recipe.augmentation) == (0, "32-true", None)
+        assert (recipe.codecs, recipe.balance, recipe.weight_decay) == (0.0, 0.0, 0.0)
         assert recipe.schedule == ("exponential" if names == ["xu"] else "constant")
 
 
@@ -52,6 +53,7 @@ def test_the_list_for_programs_has_the_papers_numbers(capsys):
     }
     magnitudes, samples = (1025, 129), (1024, 128)
     assert listed == {
+        "base": ([(80, 138)], 864_362, 2.8),
         "xu,2": ([(128, 240)], 5_794_730, 5.57),
         "xu,1": ([(128, 120)], 2_722_730, 2.79),
         "lidy-timbral,40x80": ([(40, 80)], 563_840, 2.82),
@@ -108,7 +110,10 @@ def test_texts_from_a_command_line_are_read():
         ("lidy-parallel", {"epochs": 0}, "epochs.*greater than 0"),
         ("lidy-parallel", {"learning_rate": "fast"}, "learning_rate.*'fast'"),
         ("lidy-parallel", {"input_size": "41x80"}, "40x80"),
-        ("lidy-parallel", {"segments": "consecutive", "random_gain_db": 3}, "random segments"),
+        ("lidy-parallel", {"segments": "consecutive", "random_gain_db": 3}, "random_gain_db.*random segments"),
+        ("lidy-parallel", {"segments": "consecutive", "codecs": 0.5}, "codecs.*random segments"),
+        ("benito-raw", {"segments": "random", "segments_per_file": 3, "masks": 1}, "masks.*mel bands"),
+        ("lidy-parallel", {"weight_decay": 0.1}, "optimiser=adamw, not sgd"),
     ],
 )
 def test_wrong_names_and_values_are_refused(name, settings, says):

@@ -165,6 +165,26 @@ def train(
             rich_help_panel=AUDIO,
         ),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            "--teacher",
+            metavar="FILE",
+            help="Learn, beside the labels, what another model says of the tracks (recipe base): an .npz of path, "
+            "start_s, embedding and tag_probability. Only training needs it.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start-from",
+            metavar="MODEL",
+            help="Begin with the weights of a model of the same recipe, whatever its labels: less of your own music is "
+            "needed. Give fewer epochs and a lower --lr too.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     cache: CacheOption = None,
     workers: WorkersOption = 2,
 ) -> None:
@@ -233,6 +253,8 @@ def train(
         description=description,
         head=head,
         also=tuple(also or ()),
+        teacher=teacher,
+        start=start,
         data=data,
         licence=licence,
     )

@@ -48,7 +48,9 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     card = ModelCard.from_json(card_json)
     network = build(card)
     try:
-        network.load_state_dict({name.removeprefix(_PREFIX): values for name, values in weights.items()})
+        # Others are of training only: what listens to a teacher.
+        ours = {name.removeprefix(_PREFIX): values for name, values in weights.items() if name.startswith(_PREFIX)}
+        network.load_state_dict(ours)
     except RuntimeError as error:
         raise ModelFileError(f"checkpoint {path}: its weights do not fit {card.architecture.name}: {error}") from error
     return network.eval(), card

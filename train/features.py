@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from models.recode import Recoding
 from models.spec import FeatureSpec, WindowSpec
-from train.features_cache import FeatureCache
+from train.features_cache import FeatureCache, FeatureSet
 from train.progress import say
 from train.track import Track
 
@@ -50,18 +52,32 @@ LEAST_S = 1.0
 _NAMED_AT_MOST = 20
 
 
+RECODINGS: Final = (Recoding("mp3", 48), Recoding("aac", 32), Recoding("opus", 16))
+"""What tracks are sent through where a recipe asks for ``codecs``: low rates, at which what each codec leaves out can
+be heard below 8 kHz too."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackFeatures:
-    """The features of the files that can be used, and the sentence on each other one."""
+    """The features of the files that can be used; those of their ``copies``, as many frames each; and the sentence on
+    each other file."""
 
     features: InputFeatures
     skipped: dict[Path, str]
+    copies: tuple[InputFeatures, ...] = ()
 
 
 def read_features(
-    inputs: Sequence[FeatureSpec], window: WindowSpec, tracks: Iterable[Track], *, cache: Path, workers: int
+    inputs: Sequence[FeatureSpec],
+    window: WindowSpec,
+    tracks: Iterable[Track],
+    *,
+    cache: Path,
+    workers: int,
+    recodings: Sequence[Recoding] = (),
 ) -> TrackFeatures:
-    """Features of all tracks that can be used: those of one window or, where short ones are repeated, of ``LEAST_S``.
+    """Features of all tracks that can be used: those of one window or, where short ones are repeated, of ``LEAST_S``;
+    and of a copy of each after each of the ``recodings``.
 
     The others are named, the first few of them if they are many.
 
@@ -72,13 +88,19 @@ def read_features(
     least = window.frames
     if window.short == "tile":
         least = min(least, inputs[0].frames_in(round(LEAST_S * inputs[0].sample_rate_hz)))
-    sets = [FeatureCache(cache, spec).load_all(paths, min_frames=least, workers=workers) for spec in inputs]
-    skipped = {path: reason for each in sets for path, reason in each.skipped.items()}
+    versions: list[list[FeatureSet]] = []
+    skipped: dict[Path, str] = {}
+    for recoding in (None, *recodings):
+        todo = [path for path in paths if path not in skipped]
+        caches = [FeatureCache(cache, spec, recoding) for spec in inputs]
+        versions.append([each.load_all(todo, min_frames=least, workers=workers) for each in caches])
+        skipped |= {path: reason for each in versions[-1] for path, reason in each.skipped.items()}
     for reason in islice(skipped.values(), _NAMED_AT_MOST):
         say(f"skipped: {reason}")
     if len(skipped) > _NAMED_AT_MOST:
         say(f"skipped: ... and {len(skipped) - _NAMED_AT_MOST} more")
     if skipped:
         say(f"skipped {len(skipped)} of {len(paths)} files")
-    usable = (path for path in sets[0].features if path not in skipped)
-    return TrackFeatures(InputFeatures([each.features for each in sets], usable), skipped)
+    usable = [path for path in versions[0][0].features if path not in skipped]
+    original, *copies = (InputFeatures([each.features for each in version], usable) for version in versions)
+    return TrackFeatures(original, skipped, tuple(copies))

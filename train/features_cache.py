@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from models import audio, frontend
 from models.errors import DatasetError
+from models.recode import Recoding, recode
 from models.spec import FeatureSpec
 from train.array_cache import ArrayCache
 
@@ -36,14 +37,16 @@ class FeatureSet:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Makes the features of a file, as ``train.array_cache.Maker``."""
+    """Makes the features of a file, or of what is left of it after a ``recoding``, as ``train.array_cache.Maker``."""
 
     spec: FeatureSpec
+    recoding: Recoding | None = None
 
     @property
     def identity(self) -> str:
-        """The spec and our code."""
-        return f"{self.spec.model_dump_json()}\n{_code_version()}"
+        """The spec, our code and, if there is one, the recoding."""
+        original = f"{self.spec.model_dump_json()}\n{_code_version()}"
+        return original if self.recoding is None else f"{original}\n{self.recoding}"
 
     @property
     def columns(self) -> int:
@@ -62,17 +65,25 @@ class Features:
             AudioError: the file does not decode.
         """
         front_end = frontend.FrontEnd(self.spec)
-        for samples in mono_pieces(path, self.spec.sample_rate_hz, at_least=_SAMPLES_AT_ONCE):
+        rate_hz = self.spec.sample_rate_hz
+        pieces = mono_pieces(path, rate_hz, at_least=_SAMPLES_AT_ONCE)
+        if self.recoding is not None:
+            # A piece by itself would begin with the codec's delay.
+            whole = np.concatenate(list(pieces))
+            pieces = iter([recode(whole, rate_hz, codec=self.recoding.codec, kbit_s=self.recoding.kbit_s)])
+        for samples in pieces:
             yield front_end.feed(samples)
         yield front_end.finish()
 
 
 class FeatureCache:
-    """A folder of features for one ``FeatureSpec``; safe to share between runs that go on at once, and to delete."""
+    """A folder of features for one ``FeatureSpec``, perhaps after a ``recoding``; safe to share between runs that go on
+    at once, and to delete."""
 
-    def __init__(self, folder: Path, spec: FeatureSpec) -> None:
+    def __init__(self, folder: Path, spec: FeatureSpec, recoding: Recoding | None = None) -> None:
         self.spec = spec
-        self._arrays = ArrayCache(folder, Features(spec))
+        self._arrays = ArrayCache(folder, Features(spec, recoding))
+        self._title = f"features ({recoding.codec}, {recoding.kbit_s} kbit/s)" if recoding else "features"
 
     @property
     def folder(self) -> Path:
@@ -87,7 +98,7 @@ class FeatureCache:
         Raises:
             DatasetError: no file at all could be used, the disk is full, or a worker was killed.
         """
-        arrays, skipped = self._arrays.load_all(paths, workers=workers, title="features")
+        arrays, skipped = self._arrays.load_all(paths, workers=workers, title=self._title)
         seconds = self.spec.samples_for(min_frames) / self.spec.sample_rate_hz
         short = {path for path in arrays if arrays.rows(path) < min_frames}
         skipped |= {path: f"{path}: shorter than {seconds:.2f} s, the least that is used" for path in sorted(short)}

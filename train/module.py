@@ -6,23 +6,25 @@ ends with the same weights as one that was not.
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from models.architectures import build
+from models.errors import ConfigError
 from models.model_file import CARD_KEY
 from models.normalise import Normaliser
-from models.spec import LogMel, ModelCard
+from models.spec import ModelCard
 from train.recipe import Recipe
 from train.schedule import schedule
-from train.segments import Batch, ConsecutiveSegments, Gain, LabelledFrames, RandomSegments, Segments
+from train.segments import Batch, ConsecutiveSegments, LabelledFrames, RandomSegments, Segments
+from train.start import describe, start_from
 
 _MOMENTUM = 0.9
 """The default of TFLearn, whose momentum optimiser a recipe means."""
@@ -65,8 +67,9 @@ class TrainingModule(lightning.LightningModule):
     """A card's network with the recipe's optimiser and batches; its checkpoints carry the card and what else decides
     how training goes on.
 
-    ``learning_rate`` is the recipe's and may be set before training. With ``compiled`` the network runs through
-    ``torch.compile``, in every process of its own; names in checkpoints stay the same.
+    With ``start`` it begins with the weights of that model. ``learning_rate`` is the recipe's and may be set before
+    training. With ``compiled`` the network runs through ``torch.compile``, in every process of its own; names in
+    checkpoints stay the same.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class TrainingModule(lightning.LightningModule):
         training: LabelledFrames,
         validation: LabelledFrames | None,
         seed: int,
+        start: Path | None = None,
     ) -> None:
         super().__init__()
         self.card, self.recipe, self.seed = card, recipe, seed
@@ -86,6 +90,15 @@ class TrainingModule(lightning.LightningModule):
         self.network: Any = build(card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(normaliser := getattr(self.network, "normalise", None), Normaliser):
             normaliser.fit(training.frames_of(0))
+        self._start = "fresh weights"
+        if start is not None:
+            start_from(self.network, card, start)
+            self._start = describe(start)
+        self.pupil: nn.Linear | None = None
+        if training.teacher is not None:
+            self.pupil = nn.Linear(_embedding_length(self.network, card), training.teacher.outputs)
+        for at, targets in enumerate(training.targets):
+            self.register_buffer(f"_weights_{at}", _balancing(targets, recipe.balance), persistent=False)
         self.learning_rate = recipe.learning_rate
         self.compiled = False
         self._training_tally, self._validation_tally = Tally(self.device), Tally(self.device)
@@ -96,6 +109,8 @@ class TrainingModule(lightning.LightningModule):
         """Compile, where asked to."""
         if self.compiled:
             self.network.compile()
+            if self.pupil is not None:
+                self.network.embed = torch.compile(self.network.embed)
 
     def _epoch_seed(self) -> int:
         return self.seed * 1_000_003 + self.current_epoch
@@ -106,18 +121,14 @@ class TrainingModule(lightning.LightningModule):
         common: dict[str, Any] = {"data": self.training_frames, "frames": self.card.window.frames, "seed": seed}
         common |= {"batch_size": recipe.batch_size, "rank": self.global_rank, "world": self._world_size()}
         if recipe.segments == "random":
-            return RandomSegments(**common, per_file=recipe.segments_per_file, slices=recipe.slices, gain=self._gain())
+            return RandomSegments(
+                **common, per_file=recipe.segments_per_file, slices=recipe.slices, augmentation=recipe.augmentation
+            )
         per_file = 1 if recipe.segments == "first" else recipe.segments_per_file
         return ConsecutiveSegments(**common, step=self._step(recipe.overlap), per_file=per_file)
 
     def _step(self, overlap: float) -> int:
         return max(1, round(self.card.window.frames * (1.0 - overlap)))
-
-    def _gain(self) -> Gain | None:
-        (*_, spec) = self.card.inputs
-        if not self.recipe.random_gain_db or not isinstance(spec, LogMel):
-            return None
-        return Gain(self.recipe.random_gain_db * spec.per_decibel, math.log10(spec.floor) * 10 * spec.per_decibel)
 
     def _world_size(self) -> int:
         return self.trainer.world_size if self._trainer is not None else 1
@@ -154,6 +165,8 @@ class TrainingModule(lightning.LightningModule):
         rate = self.learning_rate
         if self.recipe.optimiser == "adam":
             return torch.optim.Adam(self.parameters(), lr=rate)
+        if self.recipe.optimiser == "adamw":
+            return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=self.recipe.weight_decay)
         momentum = _MOMENTUM if self.recipe.optimiser == "momentum" else 0.0
         return torch.optim.SGD(self.parameters(), lr=rate, momentum=momentum)
 
@@ -163,8 +176,17 @@ class TrainingModule(lightning.LightningModule):
         self._training_tally = Tally(self.device)
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """Mean cross-entropy of one batch: with several processes, their mean is that of the whole batch."""
-        loss = self._loss(batch, self._training_tally)[1]
+        """Mean loss of one batch: with several processes, their mean is that of the whole batch."""
+        logits, heard = self._answers(batch)
+        weights = [getattr(self, f"_weights_{at}") for at in range(len(batch.targets))]
+        weighted = tuple(targets * each for targets, each in zip(batch.targets, weights, strict=True))
+        loss = self._loss(logits, weighted)
+        if self.pupil is not None:
+            # Not a number times nothing would not be nothing.
+            known = ~batch.lessons.isnan().any(1)
+            missed = (self.pupil(heard).float() - batch.lessons.nan_to_num()).square().mean(1)
+            loss = loss + self.recipe.teacher * (missed * known).sum()
+        self._training_tally.add(logits[0], batch.targets[0], loss)
         return loss * self._world_size() / batch.size
 
     def on_validation_epoch_start(self) -> None:
@@ -175,8 +197,9 @@ class TrainingModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Count one batch, and add its probabilities to those of their files."""
-        logits, _ = self._loss(batch, self._validation_tally)
-        self._file_sums.index_add_(0, batch.tracks, logits.softmax(1))
+        logits, _ = self._answers(batch)
+        self._validation_tally.add(logits[0], batch.targets[0], self._loss(logits, batch.targets))
+        self._file_sums.index_add_(0, batch.tracks, logits[0].softmax(1))
 
     def on_validation_epoch_end(self) -> None:
         """Sum up, over all processes."""
@@ -190,15 +213,21 @@ class TrainingModule(lightning.LightningModule):
         self.log(VALIDATION_LOSS, self._validation_figures[VALIDATION_LOSS])
         self._validation_figures["validation_file_accuracy"] = hits.float().mean().item()
 
-    def _loss(self, batch: Batch, tally: Tally) -> tuple[Tensor, Tensor]:
-        """Logits (batch, classes) of the first question, and the sum over all of the windows' cross-entropies."""
-        answers = self.network(*batch.windows)
-        logits = [answers[head.name].float() for head in self.card.heads]
+    def _answers(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """Logits (batch, classes) of each question and, where there is a teacher, what the network made of the windows
+        before it answered, (batch, embedding)."""
+        if self.pupil is None:
+            answers, heard = self.network(*batch.windows), torch.empty(0)
+        else:
+            heard = self.network.embed(*batch.windows)
+            answers = self.network.answer(heard)
+        return [answers[head.name].float() for head in self.card.heads], heard
+
+    def _loss(self, logits: list[Tensor], targets: tuple[Tensor, ...]) -> Tensor:
+        """The sum over all questions and windows of the cross-entropies."""
         # Where a target is all zeros there is no answer, and nothing is lost.
-        losses = [functional.cross_entropy(*each, reduction="sum") for each in zip(logits, batch.targets, strict=True)]
-        loss = losses[0] + self.recipe.other_heads * sum(losses[1:], torch.zeros((), device=self.device))
-        tally.add(logits[0], batch.targets[0], loss)
-        return logits[0], loss
+        losses = [functional.cross_entropy(*each, reduction="sum") for each in zip(logits, targets, strict=True)]
+        return losses[0] + self.recipe.other_heads * sum(losses[1:], torch.zeros((), device=self.device))
 
     def figures(self) -> dict[str, float]:
         """Of the epoch just done: loss and accuracy of the training windows and, if there are validation files, of
@@ -218,6 +247,8 @@ class TrainingModule(lightning.LightningModule):
             **{f"labels of {head.name}": list(head.labels) for head in self.card.heads},
             "inputs": [spec.model_dump(mode="json") for spec in self.card.inputs],
             "training tracks": self.training_frames.describe(),
+            "start": self._start,
+            "teacher": "none" if self.training_frames.teacher is None else self.training_frames.teacher.describe(),
             "validation tracks": "none" if self.validation_frames is None else self.validation_frames.describe(),
         }
 
@@ -226,3 +257,26 @@ class TrainingModule(lightning.LightningModule):
         provenance = self.card.provenance.model_copy(update={"epochs": self.current_epoch + 1})
         checkpoint[CARD_KEY] = self.card.model_copy(update={"provenance": provenance}).to_json()
         checkpoint[IDENTITY_KEY] = self.identity()
+
+
+def _embedding_length(network: Any, card: ModelCard) -> int:
+    """Numbers in the embedding of a network that has one.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    length = getattr(network, "embedding_length", None)
+    if not isinstance(length, int):
+        raise ConfigError(
+            f"expected a network with an embedding that a teacher can be heard in, {card.architecture.name} has none: "
+            "leave --teacher out, or take recipe base"
+        )
+    return length
+
+
+def _balancing(targets: Tensor, balance: float) -> Tensor:
+    """What each label (classes,) counts for, from the shares of the labels of training tracks (tracks, classes): on the
+    mean over the tracks 1; with ``balance`` 1 each label as much as every other, altogether."""
+    counts = targets.sum(0)
+    weights = counts.clamp_min(1.0).pow(-balance)
+    return weights * counts.sum() / (weights * counts).sum().clamp_min(1e-9)

@@ -21,7 +21,7 @@ from models.spec import Head
 from train.calibration import calibrate, end_of_range
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card
-from train.features import TrackFeatures, read_features
+from train.features import RECODINGS, TrackFeatures, read_features
 from train.leakage import without_leaks
 from train.leaks import Leaks
 from train.learning_rate import PICTURE_NAME, find_learning_rate
@@ -36,6 +36,7 @@ from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_nam
 from train.segments import LabelledFrames
 from train.split import split_by_fold
 from train.statistics import metrics
+from train.teacher import Teacher, read_teacher
 from train.track import Track, describe_counts, describe_folds, labels_of
 from train.wording import counted
 
@@ -52,6 +53,7 @@ class Run:
     questions: tuple[Question, ...]
     asked: tuple[Question, ...]
     features: TrackFeatures
+    teacher: Teacher | None = None
     execution: Execution = field(default_factory=Execution)
 
     @property
@@ -88,12 +90,16 @@ class Run:
         card = self.plan.card(self.questions, protocol=protocol, epochs=recipe.epochs, seed=seed)
         learned = [question.in_folds(training) for question in self.questions]
         watched = [question.in_folds(validation) for question in self.questions]
+        teacher = self.teacher
+        if teacher is not None:
+            teacher = teacher.standardised([track.path for track in all_tracks(learned)])
         module = TrainingModule(
             card,
             recipe,
-            training=LabelledFrames.join(learned, self.features.features),
+            training=LabelledFrames.join(learned, self.features.features, teacher, self.features.copies),
             validation=LabelledFrames.join(watched, self.features.features) if validation else None,
             seed=seed,
+            start=self.plan.start,
         )
         if like is not None:
             module.learning_rate = like.learning_rate
@@ -159,7 +165,8 @@ def open_run(
     _check_splits(plan, questions[0].tracks)
     kept = without_leaks(all_tracks(questions), cache=cache, workers=workers, leaks=plan.leaks)
     plan.require_same(folder, resume=resume)
-    features = read_features(recipe.inputs, recipe.window_spec, kept, cache=cache, workers=workers)
+    recodings = RECODINGS if recipe.codecs else ()
+    features = read_features(recipe.inputs, recipe.window_spec, kept, cache=cache, workers=workers, recodings=recodings)
     paths = {track.path: track for track in kept}
     asked = tuple(question.within(paths) for question in questions)
     usable = tuple(question.within(features.features) for question in asked)
@@ -171,9 +178,14 @@ def open_run(
     folds = {track.fold for question in usable for track in question.tracks}
     for tested, held_out in _turns(plan, usable[0].tracks):
         require_answers(usable[1:], folds - {tested, held_out})
+    teacher = None
+    if plan.teacher is not None:
+        seconds_per_frame = recipe.inputs[0].seconds_per_frame
+        teacher = read_teacher(plan.teacher, list(features.features), seconds_per_frame=seconds_per_frame)
+        say(f"teacher: {teacher.describe()}")
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
-    return Run(plan, folder, usable, asked, features, execution or Execution())
+    return Run(plan, folder, usable, asked, features, teacher, execution or Execution())
 
 
 def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:

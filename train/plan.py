@@ -52,6 +52,10 @@ class Plan(BaseModel):
     head: str = "genre"
     also: tuple[str, ...] = ()
     """Further questions, see ``train.question.read_questions``."""
+    teacher: Path | None = None
+    """What another model says of the tracks, see ``train.teacher.read_teacher``."""
+    start: Path | None = None
+    """A model whose weights training begins with."""
     data: str = "not stated"
     licence: str = "not stated"
 

@@ -8,21 +8,27 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from models.spec import AnyFeatureSpec, Architecture, FileDecision, Head, LogMel, ModelCard, Provenance, WindowSpec
+from train.augment import Augmentation
 
 Places = Literal["random", "consecutive", "first"]
-Optimiser = Literal["sgd", "momentum", "adam"]
+Optimiser = Literal["sgd", "momentum", "adam", "adamw"]
 Schedule = Literal["constant", "exponential", "cyclical", "one-cycle"]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Portion = Annotated[float, Field(ge=0.0, le=1.0)]
 
 LIBROSA_LOG_MEL = LogMel(
     sample_rate_hz=22_050, n_fft=2048, hop_samples=512, centred=True, n_mels=128, fmax_hz=11_025, unit="dB"
 )
 """librosa's defaults in decibels of power, but for what librosa cuts off at the bottom."""
+
+
+AUGMENTATIONS: Final = ("random_gain_db", "equaliser_db", "room", "behind", "bandwidth", "masks", "mixup")
+"""Settings of a recipe that change its training windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +61,26 @@ class Recipe(BaseModel):
     slices: PositiveInt = 1
     """Pieces, from random places of one file, that are joined in time to make a window."""
     random_gain_db: Annotated[float, Field(ge=0.0, le=60.0)] = 0.0
-    """Shifts the level of each random segment by up to so many decibels either way; off in every paper."""
+    """Shifts the level of each random segment by up to so many decibels either way; off in every paper, as what
+    follows is (see ``train.augment``)."""
+    codecs: Portion = 0.0
+    """Share of the random segments that are cut from a copy of their track that went through a lossy codec."""
+    equaliser_db: Annotated[float, Field(ge=0.0, le=20.0)] = 0.0
+    room: Portion = 0.0
+    behind: Portion = 0.0
+    bandwidth: Portion = 0.0
+    masks: Annotated[int, Field(ge=0, le=4)] = 0
+    mixup: Annotated[float, Field(ge=0.0, le=4.0)] = 0.0
 
     other_heads: Annotated[float, Field(ge=0.0)] = 1.0
     """What the loss of questions other than the first counts for, beside the first's."""
+    teacher: Annotated[float, Field(ge=0.0)] = 1.0
+    """What the squared error from a teacher, if there is one, counts for, beside the first question's loss."""
+    balance: Portion = 0.0
+    """How far a rare label counts for more in the loss: 0 not at all, 1 as much as a frequent one altogether."""
     optimiser: Optimiser
+    weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Of adamw: weights shrink by this share, times the learning rate, at every step."""
     learning_rate: PositiveFloat
     schedule: Schedule = "constant"
     """``cyclical`` goes up and down between a tenth of the learning rate and the rate itself (Smith 2017)."""
@@ -102,6 +123,15 @@ class Recipe(BaseModel):
     def decision(self) -> FileDecision:
         """How a file is judged."""
 
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What is done to training windows; None: nothing."""
+        (*_, spec) = self.inputs
+        settings: dict[str, Any] = {name: getattr(self, name) for name in AUGMENTATIONS}
+        if not any(settings.values()) or not isinstance(spec, LogMel):
+            return None
+        return Augmentation(spec, gain_db=settings.pop("random_gain_db"), **settings)
+
     def card(self, *, name: str, heads: tuple[Head, ...], provenance: Provenance, description: str = "") -> ModelCard:
         """The card of the recipe's network, not measured yet."""
         return ModelCard(
@@ -124,10 +154,15 @@ class Recipe(BaseModel):
         """
         if self.segments == "random" and not self.segments_per_file:
             raise ValueError("random segments need a number of segments_per_file, got 0")
-        if self.segments != "random" and (self.random_gain_db or self.slices > 1):
-            raise ValueError("random_gain_db and slices go with random segments")
-        if self.random_gain_db and not all(isinstance(spec, LogMel) for spec in self.inputs):
-            raise ValueError("random_gain_db goes with mel bands")
+        if self.codecs and self.segments != "random":
+            raise ValueError("codecs goes with random segments")
+        asked = [name for name in AUGMENTATIONS if getattr(self, name)]
+        if self.segments != "random" and (asked or self.slices > 1):
+            raise ValueError(f"{', '.join(asked) or 'slices'}: goes with random segments")
+        if asked and not all(isinstance(spec, LogMel) for spec in self.inputs):
+            raise ValueError(f"{', '.join(asked)}: goes with mel bands")
+        if self.weight_decay and self.optimiser != "adamw":
+            raise ValueError(f"weight_decay goes with optimiser=adamw, not {self.optimiser}")
         if self.overlap and self.segments != "consecutive":
             raise ValueError("overlap goes with consecutive segments")
         if self.window_spec.frames % self.slices:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from models.errors import ConfigError
 from train.recipe import Recipe
+from train.recipe_base import BaseRecipe
 from train.recipe_benito import BenitoRecipe
 from train.recipe_lidy import LidyRecipe
 from train.recipe_veselinov import VeselinovRecipe
@@ -15,6 +16,7 @@ from train.recipe_xu import XuRecipe
 from train.recipe_zhang import ZhangRecipe
 
 RECIPES: Mapping[str, type[Recipe]] = {
+    "base": BaseRecipe,
     "xu": XuRecipe,
     "lidy-timbral": LidyRecipe,
     "lidy-parallel": LidyRecipe,

@@ -16,18 +16,22 @@ import torch
 from torch import Tensor
 
 from models.windowing import tile
+from train.augment import Augmentation
 from train.question import Question, all_tracks
+from train.teacher import Teacher
 
 FloatArray = npt.NDArray[np.float32]
 
 
 class Batch(NamedTuple):
     """``windows``: (batch, bands, frames) of each input; ``targets``: shares of the labels of each question, (batch,
-    classes), all 0 where its answer is not known; ``tracks`` (batch,): which track each window is of. ``size`` is the
-    number of windows in the batch over all processes, of which these are a share."""
+    classes), all 0 where its answer is not known; ``lessons``: what a teacher says of each window, (batch, outputs),
+    not numbers where it says nothing, and of no outputs where there is no teacher; ``tracks`` (batch,): which track
+    each window is of. ``size`` is the number of windows in the batch over all processes, of which these are a share."""
 
     windows: tuple[Tensor, ...]
     targets: tuple[Tensor, ...]
+    lessons: Tensor
     tracks: Tensor
     size: int
 
@@ -38,16 +42,26 @@ class LabelledFrames:
     other processes are sent no more than where they are.
 
     ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` has the
-    shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none.
+    shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none;
+    ``teacher`` says more about them; ``copies`` are features of the same tracks, of as many frames, that sound slightly
+    different.
     """
 
     features: Mapping[Path, tuple[FloatArray, ...]]
     paths: tuple[Path, ...]
     lengths: Tensor
     targets: tuple[Tensor, ...]
+    teacher: Teacher | None = None
+    copies: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = ()
 
     @classmethod
-    def join(cls, questions: Sequence[Question], features: Mapping[Path, tuple[FloatArray, ...]]) -> Self:
+    def join(
+        cls,
+        questions: Sequence[Question],
+        features: Mapping[Path, tuple[FloatArray, ...]],
+        teacher: Teacher | None = None,
+        copies: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = (),
+    ) -> Self:
         """Of the tracks of all questions, each once, in their order."""
         paths = tuple(track.path for track in all_tracks(questions))
         return cls(
@@ -55,6 +69,8 @@ class LabelledFrames:
             paths,
             torch.tensor([len(features[path][0]) for path in paths]),
             tuple(_targets(question, paths) for question in questions),
+            teacher,
+            copies,
         )
 
     def describe(self) -> str:
@@ -65,17 +81,29 @@ class LabelledFrames:
             digest.update(f"{path}\0{frames}\0{answer}\n".encode(errors="surrogateescape"))
         return f"{len(self.paths)} (digest of names, labels, lengths: {digest.hexdigest()[:12]})"
 
+    def lessons(self, tracks: Tensor, offsets: Tensor) -> Tensor:
+        """What the teacher says of windows that begin ``offsets`` (n,) frames into ``tracks`` (n,): (n, outputs)."""
+        if self.teacher is None:
+            return torch.empty(len(tracks), 0)
+        return self.teacher.lessons([self.paths[track] for track in tracks.tolist()], offsets.tolist())
+
     def frames_of(self, at: int) -> Iterator[Tensor]:
         """The frames of input ``at``, (frames, bands), track by track."""
         for path in self.paths:
             yield torch.from_numpy(np.array(self.features[path][at]))
 
-    def cut(self, tracks: Tensor, offsets: Tensor, frames: int) -> tuple[Tensor, ...]:
+    def cut(
+        self, tracks: Tensor, offsets: Tensor, frames: int, copies: Sequence[int] | None = None
+    ) -> tuple[Tensor, ...]:
         """Windows (n, bands, frames) of each input from ``tracks`` (n,): each made of slices of equal length that begin
-        ``offsets`` (n, slices) frames into its track, joined in time. Where a track is too short it is repeated."""
+        ``offsets`` (n, slices) frames into its track, joined in time. Where a track is too short it is repeated.
+        ``copies`` (n,) says from which copy each window is cut: 0 the track itself, 1 the first."""
         n, slices = offsets.shape
         length = frames // slices
-        sounds = [self.features[self.paths[track]] for track in tracks.tolist()]
+        all_copies = (self.features, *self.copies)
+        sounds = [
+            all_copies[copy][self.paths[track]] for track, copy in zip(tracks.tolist(), copies or [0] * n, strict=True)
+        ]
         starts = offsets.tolist()
         windows = []
         for at, first in enumerate(sounds[0]):
@@ -100,20 +128,6 @@ def _targets(question: Question, paths: Sequence[Path]) -> Tensor:
         elif track is not None:
             shares[row, question.labels.index(track.label)] = 1.0
     return shares
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """A random level for each window of mel bands: up to ``most`` either way, in the features' unit, never below
-    ``floor``."""
-
-    most: float
-    floor: float
-
-    def apply(self, windows: tuple[Tensor, ...], random: Tensor) -> tuple[Tensor, ...]:
-        """``windows`` at levels that follow from ``random`` (n,) in [0, 1)."""
-        shift = ((random * 2 - 1) * self.most)[:, None, None]
-        return tuple((each + shift).clamp_min(self.floor) for each in windows)
 
 
 @dataclass(frozen=True)
@@ -149,24 +163,37 @@ class Segments(ABC):
         random = torch.Generator().manual_seed(self.seed or 0)
         tracks, offsets = self._windows(random)
         order = torch.arange(len(tracks)) if self.seed is None else torch.randperm(len(tracks), generator=random)
-        levels = torch.rand(len(tracks), generator=random)
-        for places in self._batches(len(tracks)):
+        batches = self._batches(len(tracks))
+        draws = torch.randint(2**62, (len(batches), self.world), generator=random)[:, self.rank].tolist()
+        for places, draw in zip(batches, draws, strict=True):
             mine = order[places][self.rank :: self.world]
-            windows = self._adjust(self.data.cut(tracks[mine], offsets[mine], self.frames), levels[mine])
-            targets = tuple(each[tracks[mine]] for each in self.data.targets)
-            yield Batch(windows, targets, tracks[mine], len(places))
+            generator = torch.Generator().manual_seed(draw)
+            batch = Batch(
+                self.data.cut(tracks[mine], offsets[mine], self.frames, self._copies(len(mine), generator)),
+                tuple(each[tracks[mine]] for each in self.data.targets),
+                self.data.lessons(tracks[mine], offsets[mine, 0]),
+                tracks[mine],
+                len(places),
+            )
+            yield self._adjust(batch, generator)
 
-    def _adjust(self, windows: tuple[Tensor, ...], _random: Tensor) -> tuple[Tensor, ...]:
-        return windows
+    def _copies(self, n: int, _draw: torch.Generator) -> list[int]:
+        """From which copies of their tracks ``n`` windows are cut."""
+        return [0] * n
+
+    def _adjust(self, batch: Batch, _draw: torch.Generator) -> Batch:
+        return batch
 
 
 @dataclass(frozen=True)
 class RandomSegments(Segments):
-    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces."""
+    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces, the share ``copied``
+    of them from copies of their tracks, and changed by the ``augmentation`` (the first input is)."""
 
     per_file: int = 1
     slices: int = 1
-    gain: Gain | None = None
+    copied: float = 0.0
+    augmentation: Augmentation | None = None
 
     def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         lengths = self.data.lengths
@@ -175,8 +202,18 @@ class RandomSegments(Segments):
         places = torch.rand(len(tracks), self.slices, generator=draw, dtype=torch.float64)
         return tracks, (places * room[:, None]).long()
 
-    def _adjust(self, windows: tuple[Tensor, ...], random: Tensor) -> tuple[Tensor, ...]:
-        return windows if self.gain is None else self.gain.apply(windows, random)
+    def _copies(self, n: int, draw: torch.Generator) -> list[int]:
+        if not self.copied:
+            return [0] * n
+        copies = torch.randint(1, len(self.data.copies) + 1, (n,), generator=draw)
+        return torch.where(torch.rand(n, generator=draw) < self.copied, copies, 0).tolist()
+
+    def _adjust(self, batch: Batch, draw: torch.Generator) -> Batch:
+        if self.augmentation is None:
+            return batch
+        first, *others = batch.windows
+        first, (*targets, lessons) = self.augmentation.apply(first, (*batch.targets, batch.lessons), draw)
+        return batch._replace(windows=(first, *others), targets=tuple(targets), lessons=lessons)
 
 
 @dataclass(frozen=True)
