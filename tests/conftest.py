@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemons import Icecast, PulseAudio, need
+
+if TYPE_CHECKING:
+    from page_windows import Show, Watched
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture
@@ -36,6 +41,42 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    need("chromium")
+    from live_session import browser
+
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def show(browser: Browser) -> Iterator[Show]:  # without a browser nothing is shown
+    """The page with an engine that has played for two minutes."""
+    from page_windows import Show
+
+    show = Show(history_s=120)
+    yield show
+    show.stop()
+
+
+@pytest.fixture
+def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens windows, with Playwright's options for a page; they are closed at the end."""
+    from page_windows import Watched
+
+    opened: list[Watched] = []
+
+    def watch(**options: Any) -> Watched:
+        opened.append(Watched(browser.new_page(**options)))
+        return opened[-1]
+
+    yield watch
+    for watched in opened:
+        watched.window.close()
 
 
 _skipped: list[str] = []

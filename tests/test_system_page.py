@@ -1,29 +1,20 @@
-"""The page in a real Chromium, fed by an engine that is not one through the real link and the real server."""
+"""What the page shows in a real Chromium, fed by an engine that is not one through the real link and server."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from daemons import need, wait_until
-from fake_engine import CARD, CHANNEL, FakeEngine, music
-from live_session import CHROMIUM_FLAGS
-from playwright.sync_api import Browser, ConsoleMessage, Request, WebSocketRoute, sync_playwright
-from playwright.sync_api import Page as Window
-from toy import save_toy
+from daemons import wait_until
+from fake_engine import CARD, CHANNEL
+from page_windows import OPEN_MS, Show, Watched, pixels, spread
+from playwright.sync_api import Browser
 from verdicts import make_verdict
 
-from dashboard.page_process import PageProcess
 from models.spec import Head
 from stream.events import (
     HeadVerdict,
@@ -35,110 +26,8 @@ from stream.events import (
     SourceChoice,
     VerdictState,
 )
-from stream.page_link import PageLink
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
-
-OPEN_MS = 60_000
-
-
-class Show:
-    """A page with an engine behind it."""
-
-    def __init__(self, *, history_s: float = 0.0, playing: bool = True) -> None:
-        music()  # made beforehand: the history is told at once then, before any window opens
-        self.link = PageLink()
-        self.engine = FakeEngine(self.link, history_s=history_s)
-        self.page = PageProcess(self.link, on_command=self.engine.submit, port=0)
-        self.page.start()
-        if playing:
-            self.engine.start()
-        self.url = self.page.wait_ready(60)
-
-    def stop(self) -> None:
-        self.engine.stop()
-        self.page.stop()
-
-
-class Watched:
-    """A browser window and what went wrong in it."""
-
-    def __init__(self, window: Window) -> None:
-        self.window = window
-        self.complaints: list[str] = []
-        self.foreign: list[str] = []
-        window.on("console", self._console)
-        window.on("pageerror", lambda error: self.complaints.append(str(error)))
-        window.on("request", self._request)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.complaints.append(message.text)
-
-    def _request(self, request: Request) -> None:
-        if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
-            self.foreign.append(request.url)
-
-    def open(self, url: str, *, verdicts: int = 2) -> Window:
-        self.window.goto(url)
-        self.drawn(verdicts)
-        return self.window
-
-    def drawn(self, more: int) -> None:
-        """Wait until ``more`` verdicts have been drawn, counted from the last time."""
-        start = self.window.evaluate("window.__genrescope?.drawn.at(-1)?.sample ?? 0")
-        self.window.wait_for_function(
-            "([start, more]) => window.__genrescope?.state === 'open'"
-            " && window.__genrescope.drawn.filter((each) => each.sample > start).length >= more",
-            arg=[start, more],
-            timeout=OPEN_MS,
-        )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    need("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(CHROMIUM_FLAGS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def show(browser: Browser) -> Iterator[Show]:
-    show = Show(history_s=120)
-    yield show
-    show.stop()
-
-
-@pytest.fixture
-def watch(browser: Browser) -> Iterator[Callable[..., Watched]]:
-    opened: list[Window] = []
-
-    def watch(**options: Any) -> Watched:
-        window = browser.new_page(**options)
-        opened.append(window)
-        return Watched(window)
-
-    yield watch
-    for window in opened:
-        window.close()
-
-
-def pixels(window: Window, selector: str) -> str:
-    image: str = window.locator(selector).evaluate("(canvas) => canvas.toDataURL()")
-    return image
-
-
-def spread(window: Window, selector: str) -> int:
-    """How many different colours a canvas shows."""
-    found: int = window.locator(selector).evaluate(
-        """(canvas) => {
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return new Set(new Uint32Array(data.buffer)).size;
-        }"""
-    )
-    return found
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
@@ -214,45 +103,6 @@ def test_the_source_picker_reaches_the_engine(show: Show, watch: Callable[..., W
     window.locator(".synthetic").wait_for(timeout=OPEN_MS)
 
 
-def test_reruns_do_not_mount_it_again(show: Show, watch: Callable[..., Watched]) -> None:
-    watched = watch()
-    window = watched.open(show.url)
-    window.evaluate("window.__genrescope.mark = 'the same'")
-    window.locator(".page").evaluate("(page) => { page.mark = 'the same'; }")
-    for key in ("ArrowRight", "ArrowLeft"):
-        window.get_by_role("slider").press(key)
-        watched.drawn(3)
-    window.get_by_text("The model", exact=True).click()
-    window.get_by_text("Stands in for a real model").wait_for(timeout=OPEN_MS)
-    watched.drawn(15)  # longer than the fragment's interval
-    assert window.evaluate("window.__genrescope.mark") == "the same"
-    assert window.locator(".page").evaluate("(page) => page.mark") == "the same"
-    assert window.locator(".page").count() == 1
-    assert watched.complaints == []
-
-
-def test_a_token_that_is_refused_is_replaced_by_a_fresh_one(show: Show, watch: Callable[..., Watched]) -> None:
-    watched = watch()
-    tokens: list[str] = []
-
-    def tamper(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-
-        def pass_on(message: str | bytes) -> None:
-            parsed = json.loads(message)
-            if "token" in parsed:
-                tokens.append(parsed["token"])
-                if parsed["token"] == tokens[0]:  # the first one shall be as good as expired
-                    parsed["token"] = "1.expired"
-            server.send(json.dumps(parsed))
-
-        socket.on_message(pass_on)
-
-    watched.window.route_web_socket("**/live", tamper)
-    watched.open(show.url)
-    assert len(set(tokens)) == 2
-
-
 def test_trouble_is_said_with_its_reason(show: Show, watch: Callable[..., Watched]) -> None:
     window = watch().open(show.url)
     show.engine.warnings = ("clipped: the input is too loud",)
@@ -264,22 +114,6 @@ def test_trouble_is_said_with_its_reason(show: Show, watch: Callable[..., Watche
     assert window.locator(".health").inner_text() == "Reconnecting"
     show.engine.health_state, show.engine.reason = HealthState.LIVE, ""
     window.locator(".label", has_not_text="Reconnecting…").wait_for(timeout=OPEN_MS)
-
-
-def test_an_engine_that_falls_silent_is_said_everywhere(show: Show, watch: Callable[..., Watched]) -> None:
-    window = watch().open(show.url)
-    show.engine.warnings = ("clipped: the input is too loud",)
-    try:
-        window.locator(".said").wait_for(timeout=OPEN_MS)
-        show.engine.paused.set()
-        window.locator(".health", has_text="No news").wait_for(timeout=OPEN_MS)
-        assert window.locator(".label").inner_text() == "No news"
-        assert "the engine last spoke" in window.locator(".detail").inner_text()
-        assert not window.locator(".said").is_visible()
-    finally:
-        show.engine.warnings = ()
-        show.engine.paused.clear()
-    window.locator(".health", has_text="Live").wait_for(timeout=OPEN_MS)
 
 
 def test_a_refusal_is_told_and_goes_with_the_next_change(show: Show, watch: Callable[..., Watched]) -> None:
@@ -319,35 +153,6 @@ def test_a_notice_does_not_move_the_page_of_a_phone(show: Show, watch: Callable[
     finally:
         show.engine.warnings = ()
         show.engine.submit(SetSource("demo"))
-
-
-def test_the_servers_clock_may_be_set(show: Show, watch: Callable[..., Watched]) -> None:
-    watched = watch()
-    set_by_s = 0.0
-
-    def tamper(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-
-        def pass_on(message: str | bytes) -> None:
-            if isinstance(message, str):
-                parsed = json.loads(message)
-                if parsed["type"] == "pong":
-                    parsed["now"] += 1000 * set_by_s
-                elif "time" in parsed:
-                    parsed["time"] += set_by_s
-                message = json.dumps(parsed)
-            socket.send(message)
-
-        server.on_message(pass_on)
-
-    watched.window.route_web_socket("**/live", tamper)
-    window = watched.open(show.url)
-    window.wait_for_timeout(5_000)  # the fastest ping is known
-    for set_by_s in (-3600.0, 3600.0):  # noqa: B007 - tamper reads it
-        window.wait_for_timeout(3_000)  # the next ping
-        watched.drawn(6)
-        assert window.locator(".health").inner_text() == "Live"
-        assert window.locator(".label").inner_text() != "No news"
 
 
 def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
@@ -401,25 +206,6 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         show.stop()
 
 
-@pytest.mark.parametrize("after_s", [0.2, 0.7, 1.5])
-def test_ctrl_c_while_the_page_still_starts_is_obeyed_without_a_word(tmp_path: Path, after_s: float) -> None:
-    command = [sys.executable, "-m", "genrescope", "live", "demo", "--port", "0"]
-    command += ["--model", str(save_toy(tmp_path / "toy.onnx"))]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        while "listening to" not in said:
-            line = process.stderr.readline()
-            assert line, said
-            said += line
-        time.sleep(after_s)
-        os.killpg(process.pid, signal.SIGINT)
-        said += process.stderr.read()
-        assert process.wait(15) == 0
-    assert "Traceback" not in said
-    assert "ending it" not in said
-
-
 @pytest.mark.parametrize(("width", "height"), [(320, 640), (390, 844), (900, 700), (1920, 1080)])
 def test_nothing_hangs_over_the_edge(show: Show, watch: Callable[..., Watched], width: int, height: int) -> None:
     window = watch(viewport={"width": width, "height": height}).open(show.url)
@@ -453,64 +239,3 @@ def test_less_motion_is_shown_to_those_who_ask_for_it(
     window = watch(reduced_motion=motion).open(show.url)
     fill = window.locator(".fill").first
     assert fill.evaluate("(fill) => getComputedStyle(fill).transitionDuration") == lasts
-
-
-def test_it_comes_back_by_itself_when_the_pages_process_is_killed(
-    browser: Browser, watch: Callable[..., Watched], tmp_path: Path
-) -> None:
-    show = Show(history_s=60)
-    try:
-        watched = watch()
-        window = watched.open(show.url)
-        pid = show.page.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        window.locator(".lost .notice", has_text="connection to genrescope is lost").wait_for(timeout=OPEN_MS)
-        window.screenshot(path=tmp_path / "lost.png")
-        watched.drawn(3)
-        window.locator(".lost .notice").wait_for(state="hidden", timeout=OPEN_MS)
-        assert show.page.pid != pid
-        # What was heard before is drawn again, from the link's memory.
-        assert "jazz" in (window.locator(".strip canvas").get_attribute("aria-label") or "")
-    finally:
-        show.stop()
-
-
-def test_a_page_process_that_hangs_is_noticed_and_taken_up_again(
-    browser: Browser, watch: Callable[..., Watched]
-) -> None:
-    show = Show()
-    try:
-        watched = watch()
-        window = watched.open(show.url)
-        pid = show.page.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            window.locator(".lost .notice").wait_for(timeout=OPEN_MS)
-            assert window.locator(".health").inner_text() == "Not connected"
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        watched.drawn(3)
-        window.locator(".lost .notice").wait_for(state="hidden", timeout=OPEN_MS)
-        assert show.page.pid == pid
-    finally:
-        show.stop()
-
-
-def test_it_waits_for_the_engine_then_listens_then_names(browser: Browser, watch: Callable[..., Watched]) -> None:
-    show = Show(playing=False)
-    try:
-        watched = watch()
-        watched.window.goto(show.url)
-        watched.window.get_by_text("Waiting for the engine…").wait_for(timeout=OPEN_MS)
-        show.engine.hold_at = 60
-        show.engine.start()
-        watched.window.locator(".detail", has_text=" s of 2.8 s").wait_for(timeout=OPEN_MS)
-        assert watched.window.locator(".label").inner_text() == "Listening…"
-        show.engine.hold_at = None
-        watched.window.locator(".hero[data-state=decided]").wait_for(timeout=OPEN_MS)
-        assert watched.window.locator(".label").inner_text() == "Jazz"
-        assert watched.complaints == []
-    finally:
-        show.stop()
