@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION: Final = 2
-"""Version of the card's layout; a reader refuses a card with a higher number. Format 2 only adds to format 1: kinds of
-features other than log-mel, a second input, short windows, the decision on files."""
+FORMAT_VERSION: Final = 3
+"""Version of the card's layout; a reader refuses a card with a higher number. Each only adds to the one before: format
+2 kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given."""
 
 Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -229,11 +229,19 @@ class FileDecision(_Spec):
         return self
 
 
+class Given(_Spec):
+    """What must be so for a question to mean anything: that another ``head`` answers ``label``."""
+
+    head: str
+    label: str
+
+
 class Head(_Spec):
     """One question the network answers, with how its answers are to be read.
 
     ``temperature`` divides the logits before the softmax (Guo et al. 2017). ``enter`` and ``leave`` are the smoothed
-    probabilities at which a label becomes decided and at which it is given up.
+    probabilities at which a label becomes decided and at which it is given up. ``given`` says of which sound the
+    question is: of speech no genre is asked.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -241,6 +249,7 @@ class Head(_Spec):
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     enter: Probability = 0.5
     leave: Probability = 0.35
+    given: Given | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -277,7 +286,7 @@ class ModelCard(_Spec):
     ``provenance.protocol``; ``decision`` is how the recipe judges a file.
     """
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1)]
     description: str
     architecture: Architecture
@@ -294,6 +303,17 @@ class ModelCard(_Spec):
         names = [head.name for head in self.heads]
         if len(set(names)) != len(names):
             raise ValueError(f"expected heads of different names, got {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _given_by_others(self) -> Self:
+        labels = {head.name: head.labels for head in self.heads if head.given is None}
+        for head in self.heads:
+            if head.given is not None and head.given.label not in labels.get(head.given.head, ()):
+                raise ValueError(
+                    f"expected {head.name} to be given a label of a head that is asked of all sound, {labels}, "
+                    f"got {head.given.head}={head.given.label}"
+                )
         return self
 
     @model_validator(mode="after")

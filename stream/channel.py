@@ -11,7 +11,8 @@ import numpy as np
 
 from models.frontend import FrontEnd
 from models.spec import ModelCard
-from models.vote import RunningVote, VoteClock
+from models.vote import Standing, VoteClock
+from models.votes import RunningVotes
 from stream.events import Event, Frames, Gap, HeadVerdict, Health, HealthState, Verdict, VerdictState
 from stream.level import FloatArray, LevelMeter
 from stream.picture import Picture
@@ -61,7 +62,7 @@ class Channel:
         self._picture = Picture(card)
         self._windows = Windows(card, hop_frames=hop_frames)
         hop_s = self._windows.hop_samples / card.clock.sample_rate_hz
-        self._votes = [RunningVote(head, hop_s=hop_s, half_life_s=half_life_s) for head in card.heads]
+        self._votes = RunningVotes(card, hop_s=hop_s, half_life_s=half_life_s)
         self._vote_clock = VoteClock(hop_s)
         self._listen(source, start=0)
 
@@ -73,8 +74,7 @@ class Channel:
         self._supervisor = Supervisor(source, self.ring, rate, name=self.name, on_change=self._wake)
         self._begun_at = time.time() - start / rate
         self._level = LevelMeter(self._spec.hop_samples, self._spec.seconds_per_frame)
-        for vote in self._votes:
-            vote.reset()
+        self._votes.reset()
         self._vote_clock.reset()
         self.dropped = self._gaps = self._lost_samples = 0
         self._gap_times: deque[float] = deque(maxlen=_CHOPPY_GAPS)
@@ -186,8 +186,7 @@ class Channel:
 
     def set_half_life(self, seconds: float) -> None:
         """Give the votes another memory; they keep what they hold."""
-        for vote in self._votes:
-            vote.half_life_s = seconds
+        self._votes.set_half_life(seconds)
 
     def decide(self, due: DueLook, probabilities: Mapping[str, FloatArray] | None) -> Verdict:
         """The verdict on one look, from the probabilities (classes,) of each head; None where it was not scored."""
@@ -221,19 +220,21 @@ class Channel:
 
     def _vote(self, probabilities: Mapping[str, FloatArray] | None) -> tuple[HeadVerdict, ...]:
         # Without probabilities the votes are frozen: what was heard before a silence still counts after it.
-        if probabilities is None:
-            return tuple(
-                HeadVerdict(head.name, head.labels, None, None, None, vote.smoothed)
-                for head, vote in zip(self._card.heads, self._votes, strict=True)
+        standings: Mapping[str, Standing | None] = {}
+        if probabilities is not None:
+            standings = self._votes.update(probabilities, elapsed_s=self._vote_clock.take())
+        return tuple(
+            HeadVerdict(
+                head.name,
+                head.labels,
+                None if standing is None or standing.label is None else head.labels[standing.label],
+                None if standing is None else standing.confidence,
+                None if probabilities is None else probabilities[head.name],
+                self._votes.smoothed(head.name),
             )
-        elapsed_s = self._vote_clock.take()
-        verdicts = []
-        for head, vote in zip(self._card.heads, self._votes, strict=True):
-            raw = probabilities[head.name]
-            standing = vote.update(raw, elapsed_s=elapsed_s)
-            label = None if standing.label is None else head.labels[standing.label]
-            verdicts.append(HeadVerdict(head.name, head.labels, label, standing.confidence, raw, standing.smoothed))
-        return tuple(verdicts)
+            for head in self._card.heads
+            for standing in (standings.get(head.name),)
+        )
 
     def state_and_reason(self) -> tuple[HealthState, str]:
         """What the source is doing, and why, in one sentence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from models.frontend import features
 from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer import Scorer
 from models.spec import ModelCard
+from models.votes import is_for
 from models.windowing import filled
 from stream.engine import Engine
 from stream.events import Event, HealthState, Verdict, VerdictState, answer_json
@@ -36,17 +38,21 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class HeadAnswer:
-    """The answer to one of the model's questions for a whole file: mean ``probabilities`` (classes,) of its windows, in
-    the order of ``labels``; None where there was only silence to hear."""
+    """The answer to one of the model's questions for a whole file: mean ``probabilities`` (classes,) of the windows
+    that count for it, in the order of ``labels``; None where there were none. ``instead`` is what the file is, to
+    another head, that this question does not mean: speech has no genre."""
 
     name: str
     labels: tuple[str, ...]
     probabilities: FloatArray | None
+    instead: str | None = None
 
     @property
     def label(self) -> str | None:
         """The likeliest label."""
-        return None if self.probabilities is None else self.labels[int(self.probabilities.argmax())]
+        if self.probabilities is None or self.instead is not None:
+            return None
+        return self.labels[int(self.probabilities.argmax())]
 
     @property
     def confidence(self) -> float | None:
@@ -125,6 +131,7 @@ class _Collector:
     """Averages the probabilities of one file, head by head, and keeps its runs of equal verdicts."""
 
     def __init__(self, card: ModelCard) -> None:
+        self._card = card
         self._rate = card.clock.sample_rate_hz
         self._whole, self._partial = [_Mean() for _ in card.heads], [_Mean() for _ in card.heads]
         self.segments: list[Segment] = []
@@ -141,9 +148,10 @@ class _Collector:
         if not isinstance(event, Verdict):
             return
         means = self._partial if event.state is VerdictState.WARMING_UP else self._whole
-        for mean, head in zip(means, event.heads, strict=True):
-            if head.raw is not None:
-                mean.add(head.raw)
+        raw = {head.name: head.raw for head in event.heads if head.raw is not None}
+        for mean, head in zip(means, self._card.heads, strict=True):
+            if raw and is_for(head, self._card, raw):
+                mean.add(raw[head.name])
         # A verdict holds from its sample until the next one's; the first also for what came before it.
         at = event.sample / self._rate if self.segments else 0.0
         if self.segments:
@@ -187,12 +195,19 @@ def classify(
     return Classification(
         file=str(path),
         seconds=seconds,
-        heads=tuple(
-            HeadAnswer(head.name, head.labels, mean)
-            for head, mean in zip(card.heads, _repeated(path, scorer) if short else collector.means, strict=True)
-        ),
+        heads=_answers(card, _repeated(path, scorer) if short else collector.means),
         segments=(*before, replace(last, end=seconds)),
     )
+
+
+def _answers(card: ModelCard, means: Sequence[FloatArray | None]) -> tuple[HeadAnswer, ...]:
+    answers = {
+        head.name: HeadAnswer(head.name, head.labels, mean) for head, mean in zip(card.heads, means, strict=True)
+    }
+    for head in card.heads:
+        if head.given is not None and (other := answers[head.given.head].label) != head.given.label:
+            answers[head.name] = replace(answers[head.name], instead=other)
+    return tuple(answers.values())
 
 
 def _repeated(path: Path, scorer: Scorer) -> list[FloatArray | None]:

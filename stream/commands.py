@@ -97,9 +97,13 @@ def _print_json(file: TextIO, value: object) -> None:
 
 
 def _unnamed(result: Classification) -> str:
-    """Why a file has no label: nothing to hear in it, or nowhere a whole window without a gap."""
+    """Why a file has no label: it is something else, there is nothing to hear in it, or nowhere a whole window without
+    a gap."""
     from stream.events import VerdictState
 
+    first = result.heads[0]
+    if first.instead is not None:
+        return f"{first.instead}, no {first.name}"
     silent = any(segment.state is VerdictState.SILENCE for segment in result.segments)
     return "silence" if silent else "no unbroken window"
 

@@ -3,12 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io.wavfile
-from toy import RATE_HZ, save_toy, tone, toy_card
+from toy import LABELS, RATE_HZ, save_toy, tone, toy_card
 
+import genrescope
 from models.errors import AudioError
 from models.frontend import features
 from models.onnx_scorer import OnnxScorer
-from models.spec import Mfcc
+from models.spec import Given, Mfcc
 from models.windowing import tile
 from stream.classify import classify
 from stream.events import VerdictState
@@ -142,3 +143,22 @@ def test_every_head_has_its_answer(tmp_path):
     assert min(hush, key=hush.get) == said["label"] == "low"
     quiet = classify(wav(tmp_path / "rest.wav", np.zeros(6 * RATE_HZ, np.float32)), scorer).to_json()
     assert quiet["heads"]["hush"] == {"label": None, "confidence": None, "probabilities": None}
+
+
+def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
+    only_without_low = toy_card(others=("hush",), given=Given(head="hush", label="low"))
+    scorer = OnnxScorer(save_toy(tmp_path / "given.onnx", only_without_low))
+    meant, other = tone("high", 6) + tone("middle", 6, level=0.02), tone("low", 9) + tone("middle", 9, level=0.02)
+    high = classify(wav(tmp_path / "high.wav", meant), scorer)
+    assert (high.label, high.heads[0].instead, high.heads[1].label) == ("high", None, "low")
+    low = classify(wav(tmp_path / "low.wav", other), scorer)
+    assert (low.label, low.probabilities, low.heads[0].instead) == (None, None, "high")
+    assert {segment.label for segment in low.segments} == {None}
+    both = classify(wav(tmp_path / "both.wav", meant, other), scorer)
+    assert (both.label, both.heads[0].instead) == (None, "high")
+    assert both.heads[0].probabilities.argmax() == LABELS.index("high")  # what was meant was so
+    assert {segment.label for segment in both.segments} == {None, "high"}
+    genrescope.app(
+        ["classify", "--model", str(tmp_path / "given.onnx"), str(tmp_path / "low.wav")], standalone_mode=False
+    )
+    assert "high, no pitch" in capsys.readouterr().out

@@ -13,7 +13,7 @@ import genrescope
 from models.errors import ConfigError, DatasetError
 from models.onnx_scorer import OnnxScorer
 from models.scorer import AskedFirst, load_scorer
-from models.spec import Head
+from models.spec import Given, Head
 from train.module import TrainingModule
 from train.question import Question, all_tracks, read_questions
 from train.recipes import make_recipe
@@ -119,7 +119,7 @@ def two_heads(others: float = 1.0) -> TrainingModule:
 def gradients(module: TrainingModule, targets) -> dict[str, torch.Tensor]:
     batch = next(iter(module.train_dataloader()))
     module.zero_grad()
-    module._loss(batch._replace(targets=targets(batch.targets)), module._training_tally)[1].backward()
+    module._loss(module._answers(batch)[0], targets(batch.targets)).backward()
     return {name: values.grad.clone() for name, values in module.network.named_parameters() if values.grad is not None}
 
 
@@ -141,7 +141,7 @@ def test_shares_of_raters_are_what_is_learned():
             -(target * answers[head.name].log_softmax(1)).sum()
             for head, target in zip(module.card.heads, batch.targets, strict=True)
         )
-        torch.testing.assert_close(module._loss(batch, module._training_tally)[1], expected)
+        torch.testing.assert_close(module._loss(module._answers(batch)[0], batch.targets), expected)
 
 
 def run(*arguments: object) -> None:
@@ -154,7 +154,7 @@ def run(*arguments: object) -> None:
 def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
     common = ["--set", "segments_per_file=4", "--epochs", 3, "--cache", tmp_path / "cache", "--workers", 0]
-    asked = ["--also", "rough=rough", "--also", "tone=dark,bright"]
+    asked = ["--also", "rough=rough", "--also", "tone=dark,bright", "--given", "rough=no"]
     run("train", "--table", table, *asked, "--calibration-fold", 3, *common, "--output", tmp_path / "run")
     said = capsys.readouterr()
     assert "rough: no 6, yes 3" in said.err
@@ -166,6 +166,8 @@ def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, 
         ("rough", ("no", "yes")),
         ("tone", ("dark", "bright")),
     ]
+    given = Given(head="rough", label="no")
+    assert [head.given for head in scorer.card.heads] == [given, None, given]
     assert "rough.file_accuracy" in scorer.card.metrics
     record = read_record(tmp_path / "run/records/rough/fold-4-seed-0.json")
     assert record.labels == ("no", "yes")
@@ -193,3 +195,23 @@ def test_another_head_asked_first(tmp_path):
     assert [head.name for head in AskedFirst(scorer, "hush").card.heads] == ["hush", "pitch"]
     with pytest.raises(ConfigError, match=r"expected a head of the model 'toy' \(pitch, hush\), got 'mood'"):
         AskedFirst(scorer, "mood")
+
+
+def test_what_is_given_must_be_an_answer(table, tmp_path, capsys, monkeypatch):
+    arguments = [
+        "train",
+        "--table",
+        table,
+        "--also",
+        "rough=rough",
+        "--given",
+        "rough=maybe",
+        "--output",
+        tmp_path / "run",
+    ]
+    monkeypatch.setattr(sys, "argv", ["genrescope", *map(str, arguments)])
+    with pytest.raises(SystemExit):
+        genrescope.main()
+    assert "expected an answer to one of the questions (--given), such as kind=music, got 'rough=maybe'" in " ".join(
+        capsys.readouterr().err.split()
+    )

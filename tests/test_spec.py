@@ -43,10 +43,13 @@ def test_the_papers_window_is_2_82_seconds():
         (lambda card: card["heads"][0].update(labels=["a", "a"]), "distinct"),
         (lambda card: card.update(format_version=FORMAT_VERSION + 1), "upgrade genrescope"),
         (lambda card: card.pop("format_version"), "format_version"),
+        (lambda card: card["heads"][0].update(given={"head": "kind", "label": "music"}), "kind=music"),
+        (lambda card: card["heads"][0].update(given={"head": "pitch", "label": "low"}), "pitch=low"),
+        (lambda card: card["heads"][0].update(given={"head": "hush", "label": "lowest"}), "hush=lowest"),
     ],
 )
 def test_a_card_that_is_wrong_is_refused_by_name(change, says):
-    fields = json.loads(toy_card().to_json())
+    fields = json.loads(toy_card(others=("hush",)).to_json())
     change(fields)
     with pytest.raises(ModelFileError, match=says):
         ModelCard.from_json(json.dumps(fields))
@@ -69,7 +72,7 @@ def test_a_card_of_the_first_format_is_read():
         del fields[new]
     for new in ("centred", "unit"):
         del fields["inputs"][0][new]
-    del fields["window"]["short"]
+    del fields["window"]["short"], fields["heads"][0]["given"]
     assert ModelCard.from_json(json.dumps(fields)) == toy_card()
 
 

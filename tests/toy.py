@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from models.model_file import CARD_KEY, input_names
-from models.spec import AnyFeatureSpec, Architecture, Head, LogMel, ModelCard, Provenance, WindowSpec
+from models.spec import AnyFeatureSpec, Architecture, Given, Head, LogMel, ModelCard, Provenance, WindowSpec
 from stream.source import Chunk, EndOfAudio, FloatArray
 
 RATE_HZ = 8_000
@@ -27,10 +27,11 @@ def toy_card(
     hop_frames: int = 5,
     short: Literal["wait", "tile"] = "wait",
     others: tuple[str, ...] = (),
+    given: Given | None = None,
 ) -> ModelCard:
     """The card of a model that hears which third of the mel bands is loudest, and something in other features too.
 
-    Its ``others`` are heads that name the quietest third.
+    Its ``others`` are heads that name the quietest third; the first may be ``given`` something by them.
     """
     return ModelCard(
         name="toy",
@@ -39,7 +40,10 @@ def toy_card(
         inputs=inputs or (SPEC,),
         normalisation="none",
         window=WindowSpec(frames=frames, hop_frames=hop_frames, short=short),
-        heads=tuple(Head(name=name, labels=LABELS) for name in ("pitch", *others)),
+        heads=(
+            Head(name="pitch", labels=LABELS, given=given),
+            *(Head(name=name, labels=LABELS) for name in others),
+        ),
         provenance=Provenance(data="none", protocol="none", epochs=0, seed=0, commit="none", licence="Apache-2.0"),
     )
 

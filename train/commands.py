@@ -165,6 +165,16 @@ def train(
             rich_help_panel=AUDIO,
         ),
     ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            "--given",
+            metavar="NAME=LABEL",
+            help="All other questions are of sound that this one answers so (kind=music): live, nothing else counts "
+            "for them, and they have no label while something else is heard.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -222,17 +232,17 @@ def train(
         raise ConfigError("--all-folds makes a model of each fold, in --output, and none to ship: leave out --export")
     if seeds > 1 and not all_folds:
         raise ConfigError(f"--seeds {seeds} goes with --all-folds: add it, or give --seed alone to train one model")
-    given: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
+    changed: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
     if epochs is not None:
-        given["epochs"] = epochs
-    given |= _rate(lr)
+        changed["epochs"] = epochs
+    changed |= _rate(lr)
     execution = Execution(accelerator=accelerator, devices=devices, compiled=compiled)
     require_writable_folder(output, option="--output")
     if export_to is not None:
         require_writable_file(export_to, option="--export")
     plan = Plan(
         recipe=recipe,
-        settings=given,
+        settings=changed,
         tables=tuple(table or ()),
         folders=tuple(folder or ()),
         datasets=tuple(dataset or ()),
@@ -253,6 +263,7 @@ def train(
         description=description,
         head=head,
         also=tuple(also or ()),
+        given=given,
         teacher=teacher,
         start=start,
         data=data,

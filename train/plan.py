@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ConfigError
-from models.spec import Head, ModelCard, Provenance
+from models.spec import Given, Head, ModelCard, Provenance
 from train.atomic_write import replacing
 from train.dataset import FOLDS, read_tracks
 from train.leaks import Leaks
@@ -52,6 +52,8 @@ class Plan(BaseModel):
     head: str = "genre"
     also: tuple[str, ...] = ()
     """Further questions, see ``train.question.read_questions``."""
+    given: str | None = None
+    """``kind=music``: all questions but this one are of sound that it answers so."""
     teacher: Path | None = None
     """What another model says of the tracks, see ``train.teacher.read_teacher``."""
     start: Path | None = None
@@ -82,14 +84,23 @@ class Plan(BaseModel):
         others = read_questions(self.also, tables=self.tables, group_column=self.group_column)
         if self.head in {question.name for question in others}:
             raise ConfigError(f"expected each question once, {self.head!r} is the first one's name (--head, --also)")
-        return [Question.about(self.head, tracks), *others]
+        questions = [Question.about(self.head, tracks), *others]
+        answers = {f"{question.name}={label}" for question in questions for label in question.labels}
+        if self.given is not None and self.given not in answers:
+            raise ConfigError(
+                f"expected an answer to one of the questions (--given), such as kind=music, got {self.given!r}"
+            )
+        return questions
 
     def card(self, questions: Sequence[Question], *, protocol: str, epochs: int, seed: int) -> ModelCard:
         """The card of a network about to be trained: not yet calibrated or measured."""
         return self.make_recipe().card(
             name=self.name,
             description=self.description,
-            heads=tuple(Head(name=question.name, labels=question.labels) for question in questions),
+            heads=tuple(
+                Head(name=question.name, labels=question.labels, given=self._given(question.name))
+                for question in questions
+            ),
             provenance=Provenance(
                 data=self.data,
                 protocol=protocol,
@@ -99,6 +110,12 @@ class Plan(BaseModel):
                 licence=self.licence,
             ),
         )
+
+    def _given(self, name: str) -> Given | None:
+        if self.given is None:
+            return None
+        head, _, label = self.given.partition("=")
+        return Given(head=head, label=label) if name != head else None
 
     def keep(self, folder: Path) -> None:
         """Write the plan into the run's folder, if there is none."""

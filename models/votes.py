@@ -1,0 +1,77 @@
+"""The running votes of all of a model's heads, and which of them stands back when another says that it is not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from models.half_life import DEFAULT_HALF_LIFE_S
+from models.spec import Head, ModelCard
+from models.vote import FloatArray, RunningVote, Standing
+
+LEAST_GIVEN: Final = 0.5
+"""Probability of what a head is given at which a window counts for it: likelier so than not."""
+
+
+@dataclass(slots=True)
+class _Vote:
+    head: Head
+    running: RunningVote
+    standing: Standing | None = None
+    missed_s: float = field(default=0.0)
+
+
+def is_for(head: Head, card: ModelCard, probabilities: Mapping[str, FloatArray]) -> bool:
+    """Whether a window with these probabilities (classes,) of each of the card's heads counts for this one."""
+    if head.given is None:
+        return True
+    (labels,) = (other.labels for other in card.heads if other.name == head.given.head)
+    return float(probabilities[head.given.head][labels.index(head.given.label)]) >= LEAST_GIVEN
+
+
+class RunningVotes:
+    """One ``RunningVote`` for each head of a card, on windows ``hop_s`` seconds apart.
+
+    A head that is ``given`` something, a genre music, takes only the windows that are likely so, as if the others had
+    been silent, and shows no label while the head that decides on it shows another.
+    """
+
+    def __init__(self, card: ModelCard, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
+        running = {head.name: RunningVote(head, hop_s=hop_s, half_life_s=half_life_s) for head in card.heads}
+        self._card = card
+        self._votes = {head.name: _Vote(head, running[head.name]) for head in card.heads}
+
+    def set_half_life(self, seconds: float) -> None:
+        """Give all another memory; they keep what they hold."""
+        for vote in self._votes.values():
+            vote.running.half_life_s = seconds
+
+    def reset(self) -> None:
+        """Forget everything: another source."""
+        for vote in self._votes.values():
+            vote.running.reset()
+            vote.standing, vote.missed_s = None, 0.0
+
+    def update(self, probabilities: Mapping[str, FloatArray], *, elapsed_s: float) -> dict[str, Standing | None]:
+        """Take one window's probabilities (classes,) of each head, ``elapsed_s`` seconds of sound after the previous
+        one's. None for a head that no window was for yet."""
+        for name, vote in self._votes.items():
+            vote.missed_s += elapsed_s
+            if is_for(vote.head, self._card, probabilities):
+                vote.standing = vote.running.update(probabilities[name], elapsed_s=vote.missed_s)
+                vote.missed_s = 0.0
+        return {name: self._shown(vote) for name, vote in self._votes.items()}
+
+    def smoothed(self, name: str) -> FloatArray | None:
+        """The smoothed posterior (classes,) of a head; None before its first window."""
+        return self._votes[name].running.smoothed
+
+    def _shown(self, vote: _Vote) -> Standing | None:
+        given = vote.head.given
+        if given is None or vote.standing is None:
+            return vote.standing
+        other = self._votes[given.head]
+        label = None if other.standing is None else other.standing.label
+        meant = label is None or other.head.labels[label] == given.label
+        return vote.standing if meant else replace(vote.standing, label=None)

@@ -1,0 +1,85 @@
+"""The votes of several heads: each by itself, but for those that another head says are not meant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from toy import toy_card
+
+from models.spec import Given, Head, ModelCard
+from models.vote import RunningVote
+from models.votes import RunningVotes
+
+HOP_S = 0.5
+GENRE, KIND = ("blues", "jazz"), ("music", "speech")
+MUSIC, SPEECH = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
+BLUES, JAZZ = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
+
+
+def card(*, given: bool = True) -> ModelCard:
+    genre = Head(name="genre", labels=GENRE, given=Given(head="kind", label="music") if given else None)
+    return toy_card().model_copy(update={"heads": (genre, Head(name="kind", labels=KIND))})
+
+
+def votes(**settings: bool) -> RunningVotes:
+    return RunningVotes(card(**settings), hop_s=HOP_S, half_life_s=2.0)
+
+
+def play(votes: RunningVotes, kind: np.ndarray, genre: np.ndarray, windows: int) -> dict[str, str | None]:
+    """The labels shown after so many equal windows."""
+    for _ in range(windows):
+        standings = votes.update({"genre": genre, "kind": kind}, elapsed_s=HOP_S)
+    return {
+        name: None if one is None or one.label is None else labels[one.label]
+        for name, labels in (("genre", GENRE), ("kind", KIND))
+        for one in (standings[name],)
+    }
+
+
+def test_heads_that_are_given_nothing_vote_by_themselves() -> None:
+    together, alone = votes(given=False), RunningVote(card().head, hop_s=HOP_S, half_life_s=2.0)
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        genre, kind = random.dirichlet((1, 1), 2).astype(np.float32)
+        found = together.update({"genre": genre, "kind": kind}, elapsed_s=HOP_S)["genre"]
+        expected = alone.update(genre, elapsed_s=HOP_S)
+        assert found is not None
+        assert (found.label, found.confidence) == (expected.label, expected.confidence)
+
+
+def test_speech_has_no_genre_and_what_it_sounds_like_does_not_count() -> None:
+    ours = votes()
+    assert play(ours, SPEECH, JAZZ, 10) == {"genre": None, "kind": "speech"}
+    assert ours.smoothed("genre") is None
+    assert play(ours, MUSIC, BLUES, 10) == {"genre": "blues", "kind": "music"}
+    before = ours.smoothed("genre")
+    assert play(ours, SPEECH, JAZZ, 10) == {"genre": None, "kind": "speech"}
+    np.testing.assert_array_equal(ours.smoothed("genre"), before)
+
+
+def test_a_word_over_the_music_does_not_take_its_label() -> None:
+    ours = votes()
+    play(ours, MUSIC, BLUES, 20)
+    assert play(ours, SPEECH, JAZZ, 1) == {"genre": "blues", "kind": "music"}
+
+
+def test_time_passes_for_a_head_whose_windows_are_left_out() -> None:
+    """After a long speech the first music counts for much more than it would have otherwise."""
+    ours, uninterrupted = votes(), votes()
+    for each in (ours, uninterrupted):
+        play(each, MUSIC, BLUES, 20)
+    play(ours, SPEECH, JAZZ, 40)
+    for each in (ours, uninterrupted):
+        play(each, MUSIC, JAZZ, 1)
+    assert ours.smoothed("genre")[1] > 2 * uninterrupted.smoothed("genre")[1]
+
+
+def test_a_reset_forgets_all_heads_and_the_half_life_is_all_heads() -> None:
+    ours = votes()
+    play(ours, MUSIC, BLUES, 20)
+    ours.set_half_life(1e6)
+    ours.reset()
+    assert (ours.smoothed("genre"), ours.smoothed("kind")) == (None, None)
+    play(ours, MUSIC, BLUES, 1)
+    play(ours, MUSIC, JAZZ, 1)
+    assert ours.smoothed("genre")[0] == pytest.approx(0.5, abs=1e-3)
