@@ -74,7 +74,9 @@ def _one_split(cells: dict[str, Any], order: Sequence[str], letters: dict[str, s
         reach = 1.96 * 0.5 / np.sqrt(tested)
         lines += ["", f"{tested:.0f} files are tested: each accuracy is within about ±{reach:.2f} (95 %)."]
     lines += ["", "What the papers report, by protocols of their own, which are not to be mixed with this one:", ""]
-    for paper in dict.fromkeys(kind.paper for kind in RECIPES.values()):
+    trained = dict.fromkeys(name.split("/")[1].split(",")[0] for name in order)
+    for paper in dict.fromkeys(RECIPES[recipe].paper for recipe in trained):
+        assert paper is not None
         reported = f"{paper.reported} ({paper.protocol})" if paper.reported else "no figures"
         lines.append(f"- {paper.citation}: {reported}.")
     return [*lines, ""]

@@ -45,7 +45,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    paper: ClassVar[Paper]
+    paper: ClassVar[Paper | None]
+    """None of our own."""
     variants: ClassVar[tuple[Mapping[str, str | int | float], ...]] = ({},)
     """Settings worth a line of their own in the list of recipes; the first are the recipe's defaults."""
 

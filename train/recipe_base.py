@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from models.spec import Architecture, FileDecision, LogMel, WindowSpec
-from train.recipe import Optimiser, Paper, Places, Portion, Recipe, Schedule, Share
+from train.recipe import Optimiser, Places, Portion, Recipe, Schedule, Share
 
 
 class BaseRecipe(Recipe):
@@ -16,7 +16,7 @@ class BaseRecipe(Recipe):
     16 kHz, because above 8 kHz a recording tells more of its codec than of its music; frames of 64 ms every 20 ms.
     """
 
-    paper: ClassVar = Paper(citation="none: genrescope's own network", reported="", protocol="")
+    paper: ClassVar = None
 
     architecture: Literal["base"]
     width: Annotated[int, Field(ge=4, le=64)] = 24

@@ -27,13 +27,13 @@ def _entry(name: str, settings: dict[str, str | int | float]) -> dict[str, Any]:
     return {
         "name": name,
         "settings": settings,
-        "paper": recipe.paper.citation,
+        "paper": recipe.paper.citation if recipe.paper else "none: genrescope's own",
         "input_shapes": [list(shape) for shape in card.input_shapes],
         "input": card.hears,
         "features": [spec.kind for spec in card.inputs],
         "parameters": count_parameters(card),
         "classes": CLASSES,
         "window_s": round(recipe.window_s, 4),
-        "reported": recipe.paper.reported,
-        "protocol": recipe.paper.protocol,
+        "reported": recipe.paper.reported if recipe.paper else "",
+        "protocol": recipe.paper.protocol if recipe.paper else "",
     }
