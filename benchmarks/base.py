@@ -1,10 +1,14 @@
-"""genrescope-base on real labelled audio: one table of all sets, every fold, several seeds; what each head got right.
+"""genrescope-base on real labelled audio: trains what docs/base.json lacks of a variant, and writes docs/base.md.
 
     python benchmarks/base.py --data DATA --runs RUNS
 
-DATA holds the folders emotify, 4q, music_speech and esc10, each with a tracks.csv, and teacher/musicnn_msd.npz.
-Settings were chosen with ``--folds 3``: fold 3 is looked at while choosing, the others only here. Stopped at any
-moment, the same command goes on.
+DATA holds the folders emotify, 4q, music_speech and esc10, each with a tracks.csv, and teacher/musicnn_msd.npz. Without
+more it trains the recipe as it is, on every fold with three seeds. A variant is tried on fold 3 alone:
+
+    python benchmarks/base.py --data DATA --runs RUNS --name no-mixup --note "without mixup" --set mixup=0 --folds 3
+
+so that settings are chosen by one fold and what is reported stands on all. Stopped at any moment, the same command goes
+on.
 """
 
 from __future__ import annotations
@@ -12,34 +16,36 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+from base_page import render
 
+from train.atomic_write import replacing
 from train.leaks import Leaks
-from train.pipeline import measure_fold, open_run
-from train.plan import Plan
+from train.machine import describe_machine
+from train.pipeline import Run, measure_fold, open_run
+from train.plan import Plan, commit_of_this_code
 from train.progress import say
 from train.statistics import metrics
 
+DOCS = Path(__file__).parents[1] / "docs"
+STORE = DOCS / "base.json"
+PAGE = DOCS / "base.md"
 FOLDS = (0, 1, 2, 3, 4)
-SHOWN = {
-    "genre": ("file_accuracy", "file_balanced_accuracy"),
-    "mood": ("file_macro_f1",),
-    "emotion": ("file_accuracy",),
-    "kind": ("file_accuracy", "file_balanced_accuracy"),
-}
-"""Figures of each head."""
+KEPT = ("files", "file_accuracy", "file_balanced_accuracy", "file_macro_f1", "accuracy_at_80")
+"""Figures of each head that the store keeps."""
 _SILENCES_PER_FOLD = 8
 _RATE_HZ = 16_000
 
 
 def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
     """One table of all sets, in ``folder``, and the further questions to ask of it. Where a set does not answer, cells
-    are empty. Silence is in none of the sets: some is made, from digital nothing to the hiss of an open line."""
+    are empty; ``style`` is emotify's own genre, which tells pop from rock. Silence is in none of the sets: some is
+    made, from digital nothing to the hiss of an open line."""
     rows: list[dict[str, str]] = []
     with (data / "emotify" / "emotions.csv").open(newline="", encoding="utf-8") as file:
         emotions = {row.pop("path"): row for row in csv.DictReader(file)}
@@ -47,7 +53,8 @@ def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
     for row in _read(data / "emotify"):
         genre = "pop_rock" if row["genre"] in ("pop", "rock") else row["genre"]
         felt = {name: emotions[row["path"]][name] for name in names} if row["path"] in emotions else {}
-        rows.append(_row(data / "emotify", row, genre=genre, kind="music", artist=row["artist"], **felt))
+        known = {"genre": genre, "style": row["genre"], "kind": "music", "artist": row["artist"]}
+        rows.append(_row(data / "emotify", row, **known, **felt))
     for row in _read(data / "4q"):
         rows.append(
             _row(data / "4q", row, genre=row["genre"], quadrant=row["quadrant"], kind="music", artist=row["artist"])
@@ -57,11 +64,11 @@ def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
     rows += list(_silences(folder / "silence"))
     table = folder / "tracks.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
-        columns = ["path", "fold", "artist", "genre", "quadrant", "kind", *names]
+        columns = ["path", "fold", "artist", "genre", "style", "quadrant", "kind", *names]
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    return table, ["mood=quadrant", f"emotion={','.join(names)}", "kind=kind"]
+    return table, ["mood=quadrant", f"emotion={','.join(names)}", "kind=kind", "style=style"]
 
 
 def _read(folder: Path) -> list[dict[str, str]]:
@@ -89,19 +96,54 @@ def _silences(folder: Path) -> Iterator[dict[str, str]]:
         yield {"path": str(path.resolve()), "fold": str(number % len(FOLDS)), "kind": "silence"}
 
 
+def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
+    """Train and measure one network; return what the store keeps of it."""
+    records, fitted = measure_fold(run, test_fold=fold, seed=seed, resume=True)
+    figures = {
+        head: {name: round(value, 4) for name, value in metrics(record).items() if name in KEPT}
+        for head, record in records.items()
+    }
+    return {
+        "figures": figures,
+        "epochs": fitted.epochs,
+        "minutes": fitted.minutes,
+        "parameters": records[run.plan.head].parameters,
+        "hardware": describe_machine(),
+        "commit": commit_of_this_code(),
+    }
+
+
+def read_store() -> dict[str, Any]:
+    """What docs/base.json holds."""
+    store: dict[str, Any] = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {"variants": {}}
+    return store
+
+
+def keep(name: str, described: dict[str, Any], network: str, found: dict[str, Any]) -> None:
+    """Put a network into the store, and write the page from it."""
+    store = read_store()
+    variant = store["variants"].setdefault(name, {"networks": {}})
+    variant |= described
+    variant["networks"][network] = found
+    for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="folder for checkpoints, models and records")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "genrescope" / "features")
     parser.add_argument("--folds", type=int, nargs="+", default=list(FOLDS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--no-teacher", action="store_true")
-    parser.add_argument("--name", default="base", help="what this variant is called in RUNS")
+    parser.add_argument("--name", default="base", help="what the variant is called")
+    parser.add_argument("--note", default="the recipe as it is", help="what is different about it")
     arguments = parser.parse_args()
-    folder = arguments.runs / "base"
+    folder = arguments.runs / "table"
     folder.mkdir(parents=True, exist_ok=True)
     table, also = write_table(arguments.data, folder)
     settings = dict(text.split("=", 1) for text in arguments.settings)
@@ -113,25 +155,24 @@ def main() -> None:
         group_column="artist",
         leaks=Leaks.DROP,
         also=tuple(also),
+        given="kind=music",
         teacher=None if arguments.no_teacher else arguments.data / "teacher" / "musicnn_msd.npz",
         test_fold=4,
         name=arguments.name,
     )
+    kept = read_store()["variants"].get(arguments.name, {"networks": {}})["networks"]
+    todo = [(fold, seed) for seed in range(arguments.seeds) for fold in arguments.folds]
+    todo = [(fold, seed) for fold, seed in todo if f"fold-{fold}-seed-{seed}" not in kept]
+    if not todo:
+        say(f"{arguments.name}: done")
+        return
+    described = {"note": arguments.note, "settings": settings, "teacher": not arguments.no_teacher}
     run = open_run(plan, arguments.runs / arguments.name, cache=arguments.cache, workers=2, resume=True)
-    found: dict[str, list[float]] = {}
-    for seed in range(arguments.seeds):
-        for fold in arguments.folds:
-            records, fitted = measure_fold(run, test_fold=fold, seed=seed, resume=True)
-            line = []
-            for head, names in SHOWN.items():
-                for name in names:
-                    if head in records:
-                        value = metrics(records[head])[name]
-                        found.setdefault(f"{head} {name}", []).append(value)
-                        line.append(f"{head} {name} {value:.3f}")
-            say(f"{arguments.name}, fold {fold}, seed {seed}: {', '.join(line)}; {fitted.minutes:.1f} minutes")
-    means = {key: round(statistics.mean(values), 4) for key, values in found.items()}
-    say(json.dumps({"name": arguments.name, "settings": settings, "means": means}))
+    for fold, seed in todo:
+        found = train_network(run, fold=fold, seed=seed)
+        keep(arguments.name, described, f"fold-{fold}-seed-{seed}", found)
+        shown = ", ".join(f"{head} {figures['file_accuracy']:.3f}" for head, figures in found["figures"].items())
+        say(f"{arguments.name}, fold {fold}, seed {seed}: {shown}; {found['minutes']:.1f} minutes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""docs/base.md from docs/base.json."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import mean
+from typing import Any
+
+_INTRODUCTION = """# genrescope-base
+
+Our own network, and what was tried on the way to it. Made, and gone on with, by one command a line:
+
+    python benchmarks/base.py --data DATA --runs RUNS --name NAME --note WORDS --set KEY=VALUE --folds 3
+
+All sets in one table, one network with five heads: genre (10), mood (quadrants), emotion (GEMS), kind of sound, and
+*style*, emotify's own four genres. Folds are artist-disjoint (esc10: source-disjoint; music_speech as given). Settings
+were chosen by fold 3; a figure on one fold is for choosing, one on five for reporting. Files are judged by the mean of
+their windows, as live audio is; nothing is chosen by a tested fold, training runs to its last epoch.
+"""
+_COLUMNS = (
+    ("genre", "file_accuracy"),
+    ("genre", "file_balanced_accuracy"),
+    ("style", "file_accuracy"),
+    ("mood", "file_macro_f1"),
+    ("emotion", "file_accuracy"),
+    ("kind", "file_accuracy"),
+)
+_NAMES = {"file_accuracy": "accuracy", "file_balanced_accuracy": "balanced", "file_macro_f1": "macro-F1"}
+
+
+def render(store: dict[str, Any]) -> str:
+    """The page: a line for each variant."""
+    head = [f"{head} {_NAMES[name]}" for head, name in _COLUMNS]
+    lines = [
+        _INTRODUCTION,
+        f"| variant | folds x seeds | parameters | minutes a network | {' | '.join(head)} |",
+        f"|---|---:|---:|---:{'|---:' * len(head)}|",
+    ]
+    for name, variant in store["variants"].items():
+        networks = variant["networks"]
+        folds = defaultdict(set)
+        for network in networks:
+            _, fold, _, seed = network.split("-")
+            folds[int(fold)].add(int(seed))
+        seeds = max(len(each) for each in folds.values())
+        tested = "all" if len(folds) == 5 else ", ".join(str(fold) for fold in sorted(folds))
+        minutes = mean(each["minutes"] for each in networks.values())
+        parameters = next(iter(networks.values()))["parameters"]
+        figures = [_mean(networks, *column) for column in _COLUMNS]
+        settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
+        settings += "" if variant["teacher"] else f"{', ' if settings else ''}no teacher"
+        words = f"**{name}**: {variant['note']}{f' ({settings})' if settings else ''}"
+        lines.append(f"| {words} | {tested} x {seeds} | {parameters:,} | {minutes:.0f} | {' | '.join(figures)} |")
+    hardware = sorted(
+        {each["hardware"] for variant in store["variants"].values() for each in variant["networks"].values()}
+    )
+    return "\n".join([*lines, "", "Trained on: " + "; ".join(hardware) + "."]) + "\n"
+
+
+def _mean(networks: dict[str, Any], head: str, name: str) -> str:
+    values = [each["figures"][head][name] for each in networks.values() if head in each["figures"]]
+    return f"{mean(values):.3f}" if values else ""
