@@ -87,6 +87,7 @@ def verdict(event: Verdict) -> dict[str, Any]:
         "heard_s": round(event.heard_s, 2),
         "raw": rounded(event.raw),
         "smoothed": rounded(event.smoothed),
+        "instead": event.head.instead,
         # What else is asked of the same sound, in words.
         "others": [{"name": head.name, "label": head.label, "confidence": head.confidence} for head in event.heads[1:]],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Final
 
 from models.half_life import DEFAULT_HALF_LIFE_S
@@ -14,12 +14,30 @@ LEAST_GIVEN: Final = 0.5
 """Probability of what a head is given at which a window counts for it: likelier so than not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a head shows: its ``label``, None where nothing is likely enough or where ``instead`` of what it is given
+    another head shows this; ``confidence`` is the smoothed probability of its label, or of the likeliest, None before a
+    window was for it."""
+
+    label: str | None
+    confidence: float | None
+    instead: str | None = None
+
+
 @dataclass(slots=True)
 class _Vote:
     head: Head
     running: RunningVote
     standing: Standing | None = None
-    missed_s: float = field(default=0.0)
+    missed_s: float = 0.0
+
+    @property
+    def label(self) -> str | None:
+        """What it would show by itself."""
+        if self.standing is None or self.standing.label is None:
+            return None
+        return self.head.labels[self.standing.label]
 
 
 def is_for(head: Head, card: ModelCard, probabilities: Mapping[str, FloatArray]) -> bool:
@@ -53,9 +71,9 @@ class RunningVotes:
             vote.running.reset()
             vote.standing, vote.missed_s = None, 0.0
 
-    def update(self, probabilities: Mapping[str, FloatArray], *, elapsed_s: float) -> dict[str, Standing | None]:
+    def update(self, probabilities: Mapping[str, FloatArray], *, elapsed_s: float) -> dict[str, Shown]:
         """Take one window's probabilities (classes,) of each head, ``elapsed_s`` seconds of sound after the previous
-        one's. None for a head that no window was for yet."""
+        one's; return what each shows."""
         for name, vote in self._votes.items():
             vote.missed_s += elapsed_s
             if is_for(vote.head, self._card, probabilities):
@@ -67,11 +85,9 @@ class RunningVotes:
         """The smoothed posterior (classes,) of a head; None before its first window."""
         return self._votes[name].running.smoothed
 
-    def _shown(self, vote: _Vote) -> Standing | None:
+    def _shown(self, vote: _Vote) -> Shown:
         given = vote.head.given
-        if given is None or vote.standing is None:
-            return vote.standing
-        other = self._votes[given.head]
-        label = None if other.standing is None else other.standing.label
-        meant = label is None or other.head.labels[label] == given.label
-        return vote.standing if meant else replace(vote.standing, label=None)
+        other = None if given is None else self._votes[given.head].label
+        instead = None if given is None or other == given.label else other
+        confidence = None if vote.standing is None else vote.standing.confidence
+        return Shown(vote.label if instead is None else None, confidence, instead)

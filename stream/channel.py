@@ -11,8 +11,8 @@ import numpy as np
 
 from models.frontend import FrontEnd
 from models.spec import ModelCard
-from models.vote import Standing, VoteClock
-from models.votes import RunningVotes
+from models.vote import VoteClock
+from models.votes import RunningVotes, Shown
 from stream.events import Event, Frames, Gap, HeadVerdict, Health, HealthState, Verdict, VerdictState
 from stream.level import FloatArray, LevelMeter
 from stream.picture import Picture
@@ -28,6 +28,7 @@ CLOSE_S = 3.0
 _LATENCIES_KEPT = 256
 _CHOPPY_GAPS = 3
 _CHOPPY_WITHIN_S = 30.0
+_NOTHING = Shown(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Channel:
         self._latencies_ms: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._expected = start
         self._silent = False
-        self._verdict_since: tuple[VerdictState | None, str | None, float] = (None, None, 0.0)
+        self._verdict_since: tuple[tuple[VerdictState, str | None, str | None] | None, float] = (None, 0.0)
         self._health_since = (HealthState.STARTING, time.time())
         self._begin(start)
 
@@ -202,8 +203,9 @@ class Channel:
             state = VerdictState.WARMING_UP
         else:
             state = VerdictState.UNSURE if label is None else VerdictState.DECIDED
-        if (state, label) != self._verdict_since[:2]:
-            self._verdict_since = (state, label, due.time)
+        shown = (state, label, heads[0].instead)
+        if shown != self._verdict_since[0]:
+            self._verdict_since = (shown, due.time)
         latency_ms = (time.monotonic() - due.captured_at) * 1000
         self._latencies_ms.append(latency_ms)
         return Verdict(
@@ -211,7 +213,7 @@ class Channel:
             sample=look.end,
             time=due.time,
             state=state,
-            since=self._verdict_since[2],
+            since=self._verdict_since[1],
             heads=heads,
             latency_ms=latency_ms,
             dropped=self.dropped,
@@ -220,20 +222,21 @@ class Channel:
 
     def _vote(self, probabilities: Mapping[str, FloatArray] | None) -> tuple[HeadVerdict, ...]:
         # Without probabilities the votes are frozen: what was heard before a silence still counts after it.
-        standings: Mapping[str, Standing | None] = {}
+        shown: Mapping[str, Shown] = {}
         if probabilities is not None:
-            standings = self._votes.update(probabilities, elapsed_s=self._vote_clock.take())
+            shown = self._votes.update(probabilities, elapsed_s=self._vote_clock.take())
         return tuple(
             HeadVerdict(
                 head.name,
                 head.labels,
-                None if standing is None or standing.label is None else head.labels[standing.label],
-                None if standing is None else standing.confidence,
+                said.label,
+                said.confidence,
                 None if probabilities is None else probabilities[head.name],
                 self._votes.smoothed(head.name),
+                said.instead,
             )
             for head in self._card.heads
-            for standing in (standings.get(head.name),)
+            for said in (shown.get(head.name, _NOTHING),)
         )
 
     def state_and_reason(self) -> tuple[HealthState, str]:

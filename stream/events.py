@@ -48,7 +48,8 @@ class HealthState(StrEnum):
 class HeadVerdict:
     """The answer to one of the model's questions. ``label`` is None where none is likely enough; ``confidence`` is its
     smoothed probability (the likeliest's, where there is none). ``raw`` and ``smoothed`` are probabilities in the order
-    of ``labels``, shape (classes,); None where the window was not scored, and while nothing has been."""
+    of ``labels``, shape (classes,); None where the window was not scored, and while nothing has been. ``instead`` is
+    the label of another head for which this question means nothing: of speech no genre is asked."""
 
     name: str
     labels: tuple[str, ...]
@@ -56,6 +57,7 @@ class HeadVerdict:
     confidence: float | None
     raw: FloatArray | None
     smoothed: FloatArray | None
+    instead: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Label, confidence and smoothed probabilities."""

@@ -201,6 +201,10 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         )
         window.get_by_text("The model", exact=True).click()
         window.locator(".rows td", has_text=name).wait_for(timeout=OPEN_MS)
+        talk = replace(verdict.head, label=None, instead="speech")
+        show.link.publish(replace(verdict, sample=2, state=VerdictState.UNSURE, heads=(talk, *others)))
+        window.locator(".label", has_text="speech").wait_for(timeout=OPEN_MS)
+        assert window.locator(".lead").inner_text() == "It sounds like"
         assert watched.foreign == []
     finally:
         show.stop()

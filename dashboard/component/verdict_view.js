@@ -69,6 +69,9 @@ class VerdictView {
     if (verdict.state === "silence") {
       return { state: "silence", label: "Silence", detail: `for ${wholeSecondsText(heldS)}` };
     }
+    if (verdict.state === "unsure" && verdict.instead) {
+      return { state: "unsure", label: labelText(verdict.instead), detail: `for ${wholeSecondsText(heldS)}`, lead: "It sounds like" };
+    }
     if (verdict.state === "unsure") {
       return { state: "unsure", label: "Not sure", detail: this.candidates() };
     }
