@@ -106,6 +106,8 @@ def test_texts_from_a_command_line_are_read():
     ("name", "settings", "says"),
     [
         ("lidy", {}, "lidy-timbral, lidy-parallel"),
+        ("zhang", {}, r"got 'zhang' \(perhaps zhang-"),
+        ("zhang-2d", {"architecture": "xu"}, "network is not a setting"),
         ("lidy-parallel", {"epoch": 3}, "epoch.*learning_rate"),
         ("lidy-parallel", {"epochs": 0}, "epochs.*greater than 0"),
         ("lidy-parallel", {"learning_rate": "fast"}, "learning_rate.*'fast'"),

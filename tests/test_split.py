@@ -45,7 +45,7 @@ def test_one_class_is_refused(tmp_path):
 
 def test_a_class_absent_from_a_side_is_named(tmp_path):
     tracks = [track for track in read_table(write_table(tmp_path)) if (track.label, track.fold) != ("low", 4)]
-    with pytest.raises(DatasetError, match="the test side has no track of low"):
+    with pytest.raises(DatasetError, match=r"the test side \(fold 4\) has no track of low"):
         split_by_fold(tracks, test_fold=4)
     only_there = [track for track in tracks if track.label != "low" or track.fold == 0]
     with pytest.raises(DatasetError, match="the training side has no track of low"):

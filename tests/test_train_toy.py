@@ -136,6 +136,9 @@ def test_a_run_is_not_overwritten_or_mixed_with_another(music, cache, trained):
     changed = r"other settings \(calibration_fold 3 -> 2; random_gain_db 6\.0 -> 0\.0\):"
     with pytest.raises(ConfigError, match=changed):
         train(music, cache, trained, "--calibration-fold", 2, "--group-column", "artist", "--resume")
+    settings = ["--calibration-fold", 3, "--group-column", "artist", "--set", "random_gain_db=6"]
+    with pytest.raises(ConfigError, match=r"\(name toy -> other\): add --name toy"):
+        train(music, cache, trained, *settings, "--name", "other", "--resume")
 
 
 def test_evaluate_measures_the_shipped_file(trained, music, cache, tmp_path, capsys):
@@ -143,8 +146,9 @@ def test_evaluate_measures_the_shipped_file(trained, music, cache, tmp_path, cap
     run("evaluate", trained / "model.onnx", "--table", music, "--fold", 4, "--cache", cache, "--report", report)
     assert "file_accuracy            1" in capsys.readouterr().out
     page = (report / "toy.md").read_text()
+    assert f"tested on {music}, fold 4, by a model that was itself trained on folds" in page.replace("\\", "")
     # Speed and hardware are those of the moment.
-    facts = ("- Latency", "- Training")
+    facts = ("- Latency", "- Training", "- Protocol", "| here |")
     ours, shipped = (
         [line for line in text.splitlines() if not line.startswith(facts)]
         for text in (page, (trained / "toy.md").read_text())
@@ -252,7 +256,7 @@ def test_every_fold_must_do_before_the_first_is_trained(tmp_path, cache):
     table = write_table(tmp_path / "music")
     lines = [line for line in table.read_text().splitlines() if not (line.startswith("low") and line.endswith("3"))]
     table.write_text("\n".join(lines))
-    with pytest.raises(DatasetError, match="the test side has no track of low"):
+    with pytest.raises(DatasetError, match="the test side \(fold 3\) has no track of low"):
         train(table, cache, tmp_path / "run", "--all-folds", epochs=1)
     assert not (tmp_path / "run").exists()
 

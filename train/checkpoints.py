@@ -119,7 +119,8 @@ def read_progress(folder: Path, module: TrainingModule) -> Progress:
         epochs, identity = int(checkpoint["epoch"]) + 1, checkpoint[IDENTITY_KEY]  # Lightning counts from 0
         state = checkpoint["callbacks"][EpochCheckpoints.__name__]
     except Exception as error:  # a damaged file fails anywhere inside the unpickler
-        raise ConfigError(f"{path} is damaged or foreign ({error}): remove its folder to start again") from error
+        # Not in torch's words, which are about its own formats.
+        raise ConfigError(f"{path} is damaged or foreign: remove its folder to start again") from error
     ours = module.identity()
     changed = [
         f"{name} {identity.get(name)!r} -> {ours.get(name)!r}"

@@ -148,8 +148,14 @@ def train(
         str, typer.Option("--description", help="What the model is, for its card.", rich_help_panel=CARD)
     ] = "",
     data: Annotated[
-        str, typer.Option("--data", help="What it learns from, for its card.", rich_help_panel=CARD)
-    ] = "not stated",
+        str,
+        typer.Option(
+            "--data",
+            help="What it learns from, for its card.  [default: the names of tables, folders and data sets]",
+            rich_help_panel=CARD,
+            show_default=False,
+        ),
+    ] = "",
     licence: Annotated[
         str, typer.Option("--licence", help="What may be done with it, for its card.", rich_help_panel=CARD)
     ] = "not stated",
@@ -301,7 +307,8 @@ def export(
 ) -> None:
     """Write a training checkpoint as a model file, as it stands: not calibrated, without figures.
 
-    For a look at a network while it trains; `train` itself ends with a calibrated and measured model file.
+    For a look at a network while it trains; `train` itself ends with a measured model file, calibrated
+    if it was given a --calibration-fold.
     """
     need_training_packages()
     from rich.console import Console

@@ -74,7 +74,17 @@ class Comparison:
             return f"The difference is real: {better} is better than {worse} by {abs(points):.1f} points {evidence}."
         return (
             f"No difference is shown: the accuracies of {self.a} and {self.b} lie {abs(points):.1f} points apart "
-            f"{evidence}, which chance may explain."
+            f"{evidence}, which chance may explain{self._by}."
+        )
+
+    @property
+    def _by(self) -> str:
+        """Which of the two ways of asking leaves it open, where only one does."""
+        interval = self.accuracy.interval
+        if interval is None or (interval.low <= 0 <= interval.high) == (self.p >= ALPHA):
+            return ""
+        return (
+            " by the interval, though not by the test" if self.p < ALPHA else " by the test, though not by the interval"
         )
 
     @property

@@ -42,6 +42,7 @@ def evaluate(
     features: Sounds,
     *,
     level_db: float = 0.0,
+    tested_on: str = "",
     model: Path | None = None,
     training: Training | None = None,
 ) -> Record:
@@ -53,6 +54,7 @@ def evaluate(
 
     Args:
         level_db: as if all audio were so many decibels louder.
+        tested_on: what these tracks are, where they are not those of the card's protocol.
         model: the scorer's file, to tell its size.
         training: how the network came about.
 
@@ -92,6 +94,7 @@ def evaluate(
         parameters=trainable_parameters(card),
         file_bytes=model.stat().st_size if model else None,
         level_db=level_db,
+        tested_on=tested_on,
         skipped=len(tracks) - len(files),
         training=training or Training(),
         trust=trust,

@@ -33,7 +33,12 @@ def facts(records: Sequence[Record], latency: Latency | None) -> tuple[tuple[str
 
 def protocol(records: Sequence[Record]) -> str:
     """How training and test tracks were told apart: of the first network, and how many more there are like it."""
-    first, *others = dict.fromkeys(each.card.provenance.protocol for each in records)
+    first, *others = dict.fromkeys(
+        f"tested on {each.tested_on}, by a model that was itself {each.card.provenance.protocol}"
+        if each.tested_on
+        else each.card.provenance.protocol
+        for each in records
+    )
     if not others:
         return first
     return f"{first}; likewise the other" if len(others) == 1 else f"{first}; likewise the {len(others)} others"

@@ -104,6 +104,7 @@ def evaluate(
         return
 
     from models.scorer import AskedFirst, load_scorer
+    from train.closing import closing_words
     from train.dataset import read_tracks
     from train.evaluate import evaluate as evaluate_model
     from train.evaluate import require_known_labels
@@ -141,12 +142,28 @@ def evaluate(
     tracks = _of_fold(without_leaks(tracks, cache=cache, workers=workers, leaks=leaks), fold)
     features = read_features(card.inputs, card.window, tracks, cache=cache, workers=workers)
     training = training_in(model.parent)
-    record = evaluate_model(loaded, tracks, features.features, level_db=level_db, model=model, training=training)
+    names = [str(each) for each in (*(table or ()), *(folder or ()), *(dataset or ()))]
+    tested_on = f"{', '.join(names)}, {'all of it' if fold is None else f'fold {fold}'}"
+    record = evaluate_model(
+        loaded,
+        tracks,
+        features.features,
+        level_db=level_db,
+        tested_on=tested_on,
+        model=model,
+        training=training,
+    )
     _print_metrics(record)
+    found = find([record], paper=_paper(record), latency=measure_latency(model))
+    for line in closing_words(found):
+        print(line)
+    print(f"tested on {tested_on}")
+    if fold is None:
+        print("give --fold for files that the model has not learned from: figures on others flatter")
+    print(f"the model was {card.provenance.protocol}")
     if report is not None:
         written = record.write(report / f"{file_name(card)}.json")
-        page = write_report(find([record], paper=_paper(record), latency=measure_latency(model)), report)
-        print(f"report: {page}\nrecord: {written}")
+        print(f"report: {write_report(found, report)}\nrecord: {written}")
 
 
 def compare(
@@ -237,8 +254,6 @@ def _print_metrics(record: Record) -> None:
 
     for key, value in metrics(record).items():
         print(f"{key:24} {value:g}")
-    if not record.calibrated:
-        print(f"{'calibration':24} not calibrated")
 
 
 def _print_comparison(found: Comparison) -> None:

@@ -17,6 +17,7 @@ from train.leaks import Leaks
 from train.question import Question, read_questions, require_free_name
 from train.recipe import Recipe
 from train.recipes import make_recipe
+from train.track import describe_counts
 
 PLAN_NAME = "plan.json"
 
@@ -58,7 +59,8 @@ class Plan(BaseModel):
     """What another model says of the tracks, see ``train.teacher.read_teacher``."""
     start: Path | None = None
     """A model whose weights training begins with."""
-    data: str = "not stated"
+    data: str = ""
+    """Empty: the tracks, as far as they tell."""
     licence: str = "not stated"
 
     def make_recipe(self) -> Recipe:
@@ -102,7 +104,7 @@ class Plan(BaseModel):
                 for question in questions
             ),
             provenance=Provenance(
-                data=self.data,
+                data=self.data or self._describe_data(questions[0]),
                 protocol=protocol,
                 epochs=epochs,
                 seed=seed,
@@ -110,6 +112,11 @@ class Plan(BaseModel):
                 licence=self.licence,
             ),
         )
+
+    def _describe_data(self, question: Question) -> str:
+        names = [path.resolve().name for path in self.folders] + list(self.datasets)
+        names += [f"{path.resolve().parent.name}/{path.name}" for path in self.tables]
+        return f"{', '.join(names)} ({describe_counts(question.tracks)})"
 
     def _given(self, name: str) -> Given | None:
         if self.given is None:
@@ -143,7 +150,9 @@ class Plan(BaseModel):
         old, new = _comparable(kept), _comparable(self)
         changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
         if changed:
-            raise ConfigError(f"{folder} holds a run with other settings ({'; '.join(changed)}): give another --output")
+            # The name is the folder's unless one is given: one that was copied or renamed holds the same run.
+            way_out = f"add --name {kept.name}" if old | {"name": self.name} == new else "give another --output"
+            raise ConfigError(f"{folder} holds a run with other settings ({'; '.join(changed)}): {way_out}")
 
 
 def _comparable(plan: Plan) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -40,8 +41,12 @@ def make_recipe(name: str, settings: Mapping[str, object] | None = None) -> Reci
         ConfigError: an unknown recipe or setting, a value out of range, or settings that contradict each other.
     """
     if name not in RECIPES:
-        raise ConfigError(f"expected a recipe among {', '.join(RECIPES)}, got {name!r}")
+        near = get_close_matches(name, RECIPES, n=3)
+        meant = f" (perhaps {' or '.join(near)})" if near else ""
+        raise ConfigError(f"expected a recipe among {', '.join(RECIPES)}, got {name!r}{meant}")
     kind = RECIPES[name]
+    if "architecture" in (settings or {}):
+        raise ConfigError(f"recipe {name}: its network is not a setting: give another --recipe")
     try:
         recipe = kind.model_validate({**(settings or {}), "architecture": name})
         recipe.check()
@@ -49,7 +54,7 @@ def make_recipe(name: str, settings: Mapping[str, object] | None = None) -> Reci
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
         if first["type"] == "extra_forbidden":
-            known = ", ".join(kind.model_fields)
+            known = ", ".join(key for key in kind.model_fields if key != "architecture")
             raise ConfigError(f"recipe {name} has no such setting as {key!r}: the settings are {known}") from error
         raise ConfigError(f"recipe {name}, {key}: {first['msg']}, got {first['input']!r}") from error
     except ValueError as error:

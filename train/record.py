@@ -95,6 +95,7 @@ class Record(_Part):
     ``fold`` is the fold tested on, None if the files are not of one fold; protocol, epochs and seed stand in the card.
     ``parameters`` are the trainable ones, ``file_bytes`` is the size of the model file, None where unknown. Files that
     do not decode or are too short for a window were ``skipped``. ``level_db`` is by how much the audio was made louder.
+    ``tested_on`` says what was tested, where that is not the card's own protocol.
     """
 
     format_version: Literal[1] = FORMAT_VERSION
@@ -103,6 +104,7 @@ class Record(_Part):
     parameters: Whole | None = None
     file_bytes: Whole | None = None
     level_db: float = 0.0
+    tested_on: str = ""
     skipped: Whole = 0
     training: Training = Training()
     trust: Trust

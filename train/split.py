@@ -49,14 +49,15 @@ def split_by_fold(tracks: Iterable[Track], *, test_fold: int, calibration_fold: 
         calibration=tuple(track for track in tracks if track.fold == calibration_fold),
         test=tuple(track for track in tracks if track.fold == test_fold),
     )
-    sides = {"training": split.training, "test": split.test}
+    sides = {"training side": split.training, f"test side (fold {test_fold})": split.test}
     if calibration_fold is not None:
-        sides["calibration"] = split.calibration
+        sides[f"calibration side (fold {calibration_fold})"] = split.calibration
     for side, members in sides.items():
         absent = sorted(set(labels) - set(labels_of(members)))
         if absent:
             raise DatasetError(
-                f"the {side} side has no track of {', '.join(absent)}: leave the class out, or choose other folds"
+                f"the {side} has no track of {', '.join(absent)}: "
+                "leave the class out of the table, or choose other folds"
             )
     return split
 
