@@ -102,6 +102,21 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path, stop_in, schedule, 
     assert (parts.epochs, parts.stopped) == (whole.epochs, whole.stopped) == (3, "all epochs")
 
 
+def test_the_average_of_the_weights_is_what_is_kept_and_a_stopped_run_resumes_to_the_same(tmp_path, stop_in):
+    settings = {"average": 0.9, "learning_rate": 0.003}
+    fit(tiny("base", **settings), tmp_path / "whole")
+    stop_in[0] = 3
+    with pytest.raises(stop_in[1]):
+        fit(tiny("base", **settings), tmp_path / "resumed")
+    stop_in[0] = None
+    fit(tiny("base", **settings), tmp_path / "resumed", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "resumed"))
+    checkpoint = torch.load(tmp_path / "whole" / CHECKPOINT_NAME, weights_only=True)
+    assert not same(checkpoint["state_dict"], checkpoint["current_model_state"])
+    network, _ = load_checkpoint(tmp_path / "whole" / CHECKPOINT_NAME)
+    torch.testing.assert_close(network.stem.weight, checkpoint["state_dict"]["network.stem.weight"])
+
+
 def test_two_runs_of_one_seed_agree_and_another_seed_does_not(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         fit(tiny(seed=seed), tmp_path / name)

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import RichProgressBar, Timer
+from lightning.pytorch.callbacks import EMAWeightAveraging, RichProgressBar, Timer
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from models.errors import ConfigError, TrainingError
@@ -230,6 +230,7 @@ def _train(module: TrainingModule, folder: Path, *, limit_s: float | None, resum
             Curves(folder / CURVES_NAME, epochs=epochs),
             timer,
             *([early] if early else []),
+            *([EMAWeightAveraging(decay=module.recipe.average)] if module.recipe.average else []),
             EpochCheckpoints(folder, timer=timer, early=early),
             *([RichProgressBar(leave=False)] if on_terminal() else []),
         ],

@@ -89,6 +89,8 @@ class Recipe(BaseModel):
     """With the exponential schedule, what the learning rate is multiplied by after each epoch."""
     batch_size: PositiveInt
     epochs: PositiveInt
+    average: Share = 0.0
+    """Of the weights over the steps, forgetting so slowly at each (0.999): what is tested and exported; 0: the last."""
     patience: NonNegativeInt = 0
     """Stop after so many epochs in which the loss of the validation files has not become less; 0: train to the end."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
