@@ -256,7 +256,7 @@ def test_every_fold_must_do_before_the_first_is_trained(tmp_path, cache):
     table = write_table(tmp_path / "music")
     lines = [line for line in table.read_text().splitlines() if not (line.startswith("low") and line.endswith("3"))]
     table.write_text("\n".join(lines))
-    with pytest.raises(DatasetError, match="the test side \(fold 3\) has no track of low"):
+    with pytest.raises(DatasetError, match=r"the test side \(fold 3\) has no track of low"):
         train(table, cache, tmp_path / "run", "--all-folds", epochs=1)
     assert not (tmp_path / "run").exists()
 
