@@ -30,12 +30,14 @@ from train.machine import describe_machine
 from train.pipeline import Run, measure_fold, open_run
 from train.plan import Plan, commit_of_this_code
 from train.progress import say
+from train.run_folder import fold_name
 from train.statistics import metrics
 
 DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS / "base.json"
 PAGE = DOCS / "base.md"
 FOLDS = (0, 1, 2, 3, 4)
+TEACHER = Path("teacher") / "musicnn_msd.npz"
 KEPT = ("files", "file_accuracy", "file_balanced_accuracy", "file_macro_f1", "accuracy_at_80")
 """Figures of each head that the store keeps."""
 _SILENCES_PER_FOLD = 8
@@ -115,19 +117,24 @@ def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
 
 def read_store() -> dict[str, Any]:
     """What docs/base.json holds."""
-    store: dict[str, Any] = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {"variants": {}}
+    store: dict[str, Any] = (
+        json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {"variants": {}, "sources": {}}
+    )
     return store
 
 
-def keep(name: str, described: dict[str, Any], network: str, found: dict[str, Any]) -> None:
-    """Put a network into the store, and write the page from it."""
+def keep(part: str, name: str, found: dict[str, Any]) -> None:
+    """Put what was found out about a variant into a part of the store, and write the page from it."""
     store = read_store()
-    variant = store["variants"].setdefault(name, {"networks": {}})
-    variant |= described
-    variant["networks"][network] = found
+    store[part][name] = found
     for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def parse_settings(texts: list[str]) -> dict[str, str | int | float]:
+    """``["mixup=0"]`` as settings of a recipe."""
+    return dict(text.split("=", 1) for text in texts)
 
 
 def main() -> None:
@@ -146,7 +153,7 @@ def main() -> None:
     folder = arguments.runs / "table"
     folder.mkdir(parents=True, exist_ok=True)
     table, also = write_table(arguments.data, folder)
-    settings = dict(text.split("=", 1) for text in arguments.settings)
+    settings = parse_settings(arguments.settings)
     plan = Plan(
         recipe="base",
         settings={"precision": "bf16-mixed", **settings},
@@ -156,21 +163,22 @@ def main() -> None:
         leaks=Leaks.DROP,
         also=tuple(also),
         given="kind=music",
-        teacher=None if arguments.no_teacher else arguments.data / "teacher" / "musicnn_msd.npz",
+        teacher=None if arguments.no_teacher else arguments.data / TEACHER,
         test_fold=4,
         name=arguments.name,
     )
     kept = read_store()["variants"].get(arguments.name, {"networks": {}})["networks"]
     todo = [(fold, seed) for seed in range(arguments.seeds) for fold in arguments.folds]
-    todo = [(fold, seed) for fold, seed in todo if f"fold-{fold}-seed-{seed}" not in kept]
+    todo = [(fold, seed) for fold, seed in todo if fold_name(fold, seed) not in kept]
     if not todo:
         say(f"{arguments.name}: done")
         return
-    described = {"note": arguments.note, "settings": settings, "teacher": not arguments.no_teacher}
+    variant = {"note": arguments.note, "settings": settings, "teacher": not arguments.no_teacher, "networks": kept}
     run = open_run(plan, arguments.runs / arguments.name, cache=arguments.cache, workers=2, resume=True)
     for fold, seed in todo:
         found = train_network(run, fold=fold, seed=seed)
-        keep(arguments.name, described, f"fold-{fold}-seed-{seed}", found)
+        kept[fold_name(fold, seed)] = found
+        keep("variants", arguments.name, variant)
         shown = ", ".join(f"{head} {figures['file_accuracy']:.3f}" for head, figures in found["figures"].items())
         say(f"{arguments.name}, fold {fold}, seed {seed}: {shown}; {found['minutes']:.1f} minutes")
 
