@@ -167,18 +167,21 @@ def main() -> None:
         test_fold=4,
         name=arguments.name,
     )
-    kept = read_store()["variants"].get(arguments.name, {"networks": {}})["networks"]
+    variant = {"note": arguments.note, "settings": settings, "teacher": not arguments.no_teacher}
+    before = read_store()["variants"].get(arguments.name, variant)
+    if any(before[key] != value for key, value in variant.items() if key != "note"):
+        parser.error(f"{arguments.name} is a variant with {before['settings']} already: give another --name")
+    kept = before.get("networks", {})
     todo = [(fold, seed) for seed in range(arguments.seeds) for fold in arguments.folds]
     todo = [(fold, seed) for fold, seed in todo if fold_name(fold, seed) not in kept]
     if not todo:
         say(f"{arguments.name}: done")
         return
-    variant = {"note": arguments.note, "settings": settings, "teacher": not arguments.no_teacher, "networks": kept}
     run = open_run(plan, arguments.runs / arguments.name, cache=arguments.cache, workers=2, resume=True)
     for fold, seed in todo:
         found = train_network(run, fold=fold, seed=seed)
         kept[fold_name(fold, seed)] = found
-        keep("variants", arguments.name, variant)
+        keep("variants", arguments.name, {**variant, "networks": kept})
         shown = ", ".join(f"{head} {figures['file_accuracy']:.3f}" for head, figures in found["figures"].items())
         say(f"{arguments.name}, fold {fold}, seed {seed}: {shown}; {found['minutes']:.1f} minutes")
 

@@ -14,8 +14,8 @@ Our own network, and what was tried on the way to it. Made, and gone on with, by
 
 All sets in one table, one network with five heads: genre (10), mood (quadrants), emotion (GEMS), kind of sound, and
 *style*, emotify's own four genres. Folds are artist-disjoint (esc10: source-disjoint; music_speech as given). Settings
-were chosen by fold 3; a figure on one fold is for choosing, one on five for reporting. Files are judged by the mean of
-their windows, as live audio is; nothing is chosen by a tested fold, training runs to its last epoch.
+were chosen by fold 3, so a figure on it alone is for choosing; those on all folds stand without it too. Files are
+judged by the mean of their windows, as live audio is; training runs to its last epoch, whatever the tested fold says.
 """
 _SOURCES = """## How much of it is the collection
 
@@ -40,7 +40,7 @@ def render(store: dict[str, Any]) -> str:
     head = [f"{head} {_NAMES[name]}" for head, name in _COLUMNS]
     lines = [
         _INTRODUCTION,
-        f"| variant | folds x seeds | parameters | minutes a network | {' | '.join(head)} |",
+        f"| variant | folds; networks | parameters | minutes a network | {' | '.join(head)} |",
         f"|---|---:|---:|---:{'|---:' * len(head)}|",
     ]
     for name, variant in store["variants"].items():
@@ -49,7 +49,6 @@ def render(store: dict[str, Any]) -> str:
         for network in networks:
             _, fold, _, seed = network.split("-")
             folds[int(fold)].add(int(seed))
-        seeds = max(len(each) for each in folds.values())
         tested = "all" if len(folds) == 5 else ", ".join(str(fold) for fold in sorted(folds))
         minutes = mean(each["minutes"] for each in networks.values())
         parameters = next(iter(networks.values()))["parameters"]
@@ -57,7 +56,9 @@ def render(store: dict[str, Any]) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
         settings += "" if variant["teacher"] else f"{', ' if settings else ''}no teacher"
         words = f"**{name}**: {variant['note']}{f' ({settings})' if settings else ''}"
-        lines.append(f"| {words} | {tested} x {seeds} | {parameters:,} | {minutes:.0f} | {' | '.join(figures)} |")
+        lines.append(
+            f"| {words} | {tested}; {len(networks)} | {parameters:,} | {minutes:.0f} | {' | '.join(figures)} |"
+        )
     if store["sources"]:
         lines += ["", _SOURCES]
         asked = list(dict.fromkeys(name for found in store["sources"].values() for name in found))

@@ -65,8 +65,8 @@ def _summary(cells: dict[str, Any], order: Sequence[str]) -> list[str]:
         "## Which is worth using",
         "",
         "Share of all files of a set named rightly, each by the network that has not heard its fold, and the minutes "
-        "that a network took on the average. Below: what always saying the same label would come to, were all labels "
-        "as frequent.",
+        "that a network took on the average. In the last row: what always saying the same label would come to, were "
+        "all labels as frequent.",
         "",
         f"| recipe | parameters | minutes a network | {' | '.join(datasets)} |",
         f"|---|---:|---:{'|---:' * len(datasets)}|",

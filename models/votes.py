@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from models.half_life import DEFAULT_HALF_LIFE_S
 from models.spec import Head, ModelCard
 from models.vote import FloatArray, RunningVote, Standing
 
-LEAST_GIVEN: Final = 0.5
-"""Probability of what a head is given at which a window counts for it: likelier so than not."""
-
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a head shows: its ``label``, None where nothing is likely enough or where ``instead`` of what it is given
-    another head shows this; ``confidence`` is the smoothed probability of its label, or of the likeliest, None before a
-    window was for it."""
+    this is likelier; ``confidence`` is the smoothed probability of its label, or of the likeliest, None before a window
+    was for it."""
 
     label: str | None
     confidence: float | None
@@ -39,20 +35,26 @@ class _Vote:
             return None
         return self.head.labels[self.standing.label]
 
+    @property
+    def leader(self) -> str | None:
+        """Its likeliest label."""
+        return None if self.standing is None else self.head.labels[int(self.standing.smoothed.argmax())]
+
 
 def is_for(head: Head, card: ModelCard, probabilities: Mapping[str, FloatArray]) -> bool:
-    """Whether a window with these probabilities (classes,) of each of the card's heads counts for this one."""
+    """Whether a window with these probabilities (classes,) of each of the card's heads counts for this one: what it is
+    given is the likeliest label of the head that decides on it."""
     if head.given is None:
         return True
     (labels,) = (other.labels for other in card.heads if other.name == head.given.head)
-    return float(probabilities[head.given.head][labels.index(head.given.label)]) >= LEAST_GIVEN
+    return labels[int(probabilities[head.given.head].argmax())] == head.given.label
 
 
 class RunningVotes:
     """One ``RunningVote`` for each head of a card, on windows ``hop_s`` seconds apart.
 
-    A head that is ``given`` something, a genre music, takes only the windows that are likely so, as if the others had
-    been silent, and shows no label while the head that decides on it shows another.
+    A head that is ``given`` something, a genre music, takes only the windows that are likeliest so, as if there had
+    been a gap in place of the others, and shows no label while another answer leads the vote that decides on it.
     """
 
     def __init__(self, card: ModelCard, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
@@ -87,7 +89,7 @@ class RunningVotes:
 
     def _shown(self, vote: _Vote) -> Shown:
         given = vote.head.given
-        other = None if given is None else self._votes[given.head].label
-        instead = None if given is None or other == given.label else other
+        leader = None if given is None else self._votes[given.head].leader
+        instead = None if given is None or leader == given.label else leader
         confidence = None if vote.standing is None else vote.standing.confidence
         return Shown(vote.label if instead is None else None, confidence, instead)

@@ -61,7 +61,7 @@ class HeadAnswer:
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object."""
-        return answer_json(self.labels, self.label, self.confidence, self.probabilities)
+        return answer_json(self.labels, self.label, self.confidence, self.probabilities, self.instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +227,7 @@ def _repeated(path: Path, scorer: Scorer) -> list[FloatArray | None]:
     # Zeros after the end complete centred frames, so that a file a little short of a window may have all of its frames.
     window = tuple(np.ascontiguousarray(each[: card.window.frames].T)[np.newaxis] for each in sound)
     scores = scorer.score(window)
-    return [scores[head.name][0] if np.isfinite(scores[head.name]).all() else None for head in card.heads]
+    if not all(np.isfinite(scores[head.name]).all() for head in card.heads):
+        return [None] * len(card.heads)
+    found = {head.name: scores[head.name][0] for head in card.heads}
+    return [found[head.name] if is_for(head, card, found) else None for head in card.heads]

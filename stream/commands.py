@@ -104,6 +104,8 @@ def _unnamed(result: Classification) -> str:
     first = result.heads[0]
     if first.instead is not None:
         return f"{first.instead}, no {first.name}"
+    if any(head.probabilities is not None for head in result.heads):
+        return f"nothing clear enough to have a {first.name}"
     silent = any(segment.state is VerdictState.SILENCE for segment in result.segments)
     return "silence" if silent else "no unbroken window"
 

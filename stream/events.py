@@ -60,15 +60,21 @@ class HeadVerdict:
     instead: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Label, confidence and smoothed probabilities."""
-        return answer_json(self.labels, self.label, self.confidence, self.smoothed)
+        """Label, confidence and smoothed probabilities; ``instead``, where there is one."""
+        return answer_json(self.labels, self.label, self.confidence, self.smoothed, self.instead)
 
 
 def answer_json(
-    labels: tuple[str, ...], label: str | None, confidence: float | None, probabilities: FloatArray | None
+    labels: tuple[str, ...],
+    label: str | None,
+    confidence: float | None,
+    probabilities: FloatArray | None,
+    instead: str | None = None,
 ) -> dict[str, Any]:
-    """A head's answer, about a moment or a whole file, as one JSON object."""
-    return {"label": label, "confidence": _rounded(confidence), "probabilities": _by_label(labels, probabilities)}
+    """A head's answer, about a moment or a whole file, as one JSON object; ``instead`` stands in it where the question
+    means nothing, for another head says this."""
+    answer = {"label": label, "confidence": _rounded(confidence), "probabilities": _by_label(labels, probabilities)}
+    return answer if instead is None else {**answer, "instead": instead}
 
 
 def _by_label(labels: tuple[str, ...], values: FloatArray | None) -> dict[str, float] | None:

@@ -113,6 +113,9 @@ def test_the_average_of_the_weights_is_what_is_kept_and_a_stopped_run_resumes_to
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "resumed"))
     checkpoint = torch.load(tmp_path / "whole" / CHECKPOINT_NAME, weights_only=True)
     assert not same(checkpoint["state_dict"], checkpoint["current_model_state"])
+    fit(tiny("base", **settings, epochs=1, patience=9), tmp_path / "patient")
+    last, best = (weights(tmp_path / "patient", name) for name in (CHECKPOINT_NAME, BEST_NAME))
+    assert same(last, best)  # the average too, of the same epoch
     network, _ = load_checkpoint(tmp_path / "whole" / CHECKPOINT_NAME)
     torch.testing.assert_close(network.stem.weight, checkpoint["state_dict"]["network.stem.weight"])
 

@@ -104,9 +104,10 @@ def test_a_label_that_nothing_teaches_is_refused_before_training(table, tmp_path
     assert not (tmp_path / "run/plan.json").exists()
 
 
-def two_heads(others: float = 1.0) -> TrainingModule:
+def two_heads(others: float = 1.0, balance: float = 0.0) -> TrainingModule:
     """Nine tracks, of which three answer the second question."""
-    recipe = make_recipe("lidy-timbral", {"segments_per_file": 2, "batch_size": 6, "other_heads": others})
+    settings = {"segments_per_file": 2, "batch_size": 6, "other_heads": others, "balance": balance}
+    recipe = make_recipe("lidy-timbral", settings)
     _, card = random_network("lidy-timbral")
     single = frames(card, tracks=9, seed=1)
     shares = torch.zeros(9, 2)
@@ -215,3 +216,21 @@ def test_what_is_given_must_be_an_answer(table, tmp_path, capsys, monkeypatch):
     assert "expected an answer to one of the questions (--given), such as kind=music, got 'rough=maybe'" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+def test_a_rare_label_may_count_for_more():
+    module = two_heads(balance=1.0)
+    counts = module.training_frames.targets[1].sum(0)
+    weights = module._weights_1
+    torch.testing.assert_close(weights * counts, torch.full_like(counts, counts.sum() / len(counts)))
+    assert (two_heads()._weights_1 == 1).all()
+    half = two_heads(balance=0.5)._weights_1
+    torch.testing.assert_close((half * counts).sum(), counts.sum())
+    batch = next(iter(module.train_dataloader()))
+    others = batch._replace(targets=(torch.zeros_like(batch.targets[0]), batch.targets[1]))
+    module.eval()
+    with torch.no_grad():
+        logits = module._answers(batch)[0]
+        plain = -(batch.targets[1] * logits[1].log_softmax(1))
+        expected = (plain * weights).sum() / batch.size
+        torch.testing.assert_close(module.training_step(others, 0), expected)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from labelled_audio import clip, write_wav
+from tiny_training import tiny
 
 from models.spec import WindowSpec
 from train.features import read_features
@@ -51,3 +52,7 @@ def test_copies_are_cut_at_the_same_places_as_their_tracks_and_as_often_as_asked
     assert (copy == copy[:, :, :1]).all()
     of_each = [(copy[:, 0, 0] == number).float().mean().item() for number in range(3)]
     assert of_each == pytest.approx([0.5, 0.25, 0.25], abs=0.1)
+
+
+def test_a_recipe_asks_for_copies():
+    assert tiny("base", codecs=0.25).train_dataloader().copied == 0.25

@@ -102,12 +102,21 @@ def test_a_checkpoint_of_another_start_is_another_training(model: Path) -> None:
     assert started.identity()["start"].startswith("model.onnx (digest: ")
 
 
-def test_train_starts_from_a_model_of_other_labels(tmp_path: Path, model: Path) -> None:
+def test_train_starts_from_a_model_of_other_labels(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = write_table(tmp_path / "music")
     arguments = ["train", "--table", table, "--recipe", "base", "--epochs", 1, "--output", tmp_path / "out"]
     arguments += ["--cache", tmp_path / "cache", "--workers", 0, "--set", "segments_per_file=2", "--start-from", model]
+    missing = [str(argument) for argument in arguments]
+    missing[missing.index(str(model))] = str(tmp_path / "missing.onnx")
+    with pytest.raises(ModelFileError):
+        genrescope.app(missing, standalone_mode=False)
+    assert not (tmp_path / "out").exists()  # so that the same --output can be given again
     genrescope.app([str(argument) for argument in [*arguments, "--lr", "1e-6"]], standalone_mode=False)
+    assert "heads: genre begun anew" in capsys.readouterr().err
     ours, theirs = (load_scorer(path, ScorerKind.TORCH) for path in (tmp_path / "out" / "model.onnx", model))
+    assert "; begun with the weights of model.onnx (digest: " in ours.card.provenance.protocol
     for name in ("stem.weight", "normalise.mean"):
         torch.testing.assert_close(
             ours._network.state_dict()[name], theirs._network.state_dict()[name], atol=1e-3, rtol=0

@@ -40,6 +40,11 @@ def write_teacher(file: Path, names: list[str], **arrays: np.ndarray) -> Path:
     return file
 
 
+def save_plain_array(file: Path) -> None:
+    with file.open("wb") as opened:
+        np.save(opened, np.zeros(3))
+
+
 def music(folder: Path, *names: str) -> list[Path]:
     paths = [folder / name for name in names]
     for path in paths:
@@ -94,7 +99,13 @@ def test_outputs_are_standardised_over_what_is_learned_from() -> None:
         (lambda file: write_teacher(file, ["b.wav"]), r"some of 1 track, it is about others \(b.wav\)"),
         (lambda file: write_teacher(file, ["a.wav"], start_s=np.zeros((2, 2))), "start_s"),
         (lambda file: write_teacher(file, ["a.wav"], embedding=np.zeros((1, 2, 4))), "embedding"),
-        (lambda file: write_teacher(file, ["a.wav"], embedding=np.full((1, 3, 4), np.nan)), "numbers"),
+        (lambda file: write_teacher(file, ["a.wav"], embedding=np.full((1, 3, 4), np.nan)), "not all of them numbers"),
+        (lambda file: write_teacher(file, ["a.wav"], embedding=np.full((1, 3, 4), "x")), "not all of them numbers"),
+        (lambda file: write_teacher(file, ["a.wav"], start_s=np.float32(1)), "start_s"),
+        (lambda file: write_teacher(file, ["a.wav"], start_s=np.array([[0.0, 20.0, 10.0]])), "in order"),
+        (lambda file: write_teacher(file, ["a.wav"], path=np.array("a.wav")), "path: expected texts"),
+        (lambda file: write_teacher(file, ["a.wav"], path=np.array([3])), "path: expected texts"),
+        (save_plain_array, "expected an .npz of arrays"),
     ],
 )
 def test_a_file_that_says_nothing_of_use_is_refused(tmp_path, change, says) -> None:
@@ -136,6 +147,9 @@ def test_a_network_comes_nearer_to_its_teacher_and_its_model_has_nothing_of_it(t
     for module, name in ((listening, "listening"), (deaf, "deaf")):
         fit(module, folder=tmp_path / name, resume=False, execution=Execution(accelerator="cpu"))
     assert missed(listening) < missed(deaf)
+    batch = next(iter(listening.train_dataloader()))
+    listening.training_step(batch._replace(targets=(torch.zeros_like(batch.targets[0]),)), 0).backward()
+    assert listening.network.stem.weight.grad.abs().sum() > 0  # labels say nothing here, the teacher does
     network, card = load_checkpoint(tmp_path / "listening" / "checkpoint.ckpt")
     assert not hasattr(network, "pupil")
     assert list(network(torch.zeros(2, *card.input_shapes[0]))) == ["genre"]
@@ -158,6 +172,15 @@ def test_train_learns_from_a_teacher_and_resumes_with_the_same_one(tmp_path: Pat
     card = load_scorer(tmp_path / "out" / "model.onnx", ScorerKind.ONNX).card
     assert [head.name for head in card.heads] == ["genre"]
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["teacher"] == str(file)
+    refused = [*arguments[: arguments.index("base")], "lidy-timbral", *arguments[arguments.index("base") + 1 :]]
+    refused[refused.index(tmp_path / "out")] = tmp_path / "refused"
+    with pytest.raises(ConfigError, match="lidy-timbral has none"):
+        genrescope.app(
+            [str(argument) for argument in refused if "=" not in str(argument) and argument != "--set"],
+            standalone_mode=False,
+        )
+    assert not (tmp_path / "refused").exists()
+    assert "; taught by said.npz too" in card.provenance.protocol
     write_teacher(file, names, embedding=np.ones((len(names), 3, 4)))
     with pytest.raises(ConfigError, match="teacher"):
         genrescope.app([str(argument) for argument in [*arguments, "--resume"]], standalone_mode=False)

@@ -30,7 +30,8 @@ def play(votes: RunningVotes, kind: np.ndarray, genre: np.ndarray, windows: int)
     for _ in range(windows):
         shown = votes.update({"genre": genre, "kind": kind}, elapsed_s=HOP_S)
     assert shown["kind"].instead is None
-    assert shown["genre"].instead == (None if shown["kind"].label == "music" else shown["kind"].label)
+    assert shown["genre"].instead in (None, "speech")
+    assert shown["genre"].label is None or shown["genre"].instead is None
     return {name: each.label for name, each in shown.items()}
 
 
@@ -59,6 +60,14 @@ def test_a_word_over_the_music_does_not_take_its_label() -> None:
     ours = votes()
     play(ours, MUSIC, BLUES, 20)
     assert play(ours, SPEECH, JAZZ, 1) == {"genre": "blues", "kind": "music"}
+
+
+def test_what_counts_and_what_is_shown_hang_on_the_same_thing() -> None:
+    """Likeliest music by a hair, or by a hair not: never a label that nothing feeds any more."""
+    ours = votes()
+    play(ours, MUSIC, BLUES, 20)
+    assert play(ours, np.array([0.51, 0.49], np.float32), JAZZ, 40)["genre"] == "jazz"
+    assert play(ours, np.array([0.49, 0.51], np.float32), BLUES, 400)["genre"] is None
 
 
 def test_time_passes_for_a_head_whose_windows_are_left_out() -> None:

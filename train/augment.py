@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -112,11 +113,9 @@ class Augmentation:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         n = len(windows)
         partner = torch.randperm(n, generator=draw)
-        # Beta(a, a) as a share of two Gammas; torch's own draws of them take no generator.
+        # torch draws from this distribution by its own generator only, which is not ours to move.
         seed = int(torch.randint(2**62, (), generator=draw))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            share = torch.distributions.Beta(self.mixup, self.mixup).sample((n,))
+        share = torch.from_numpy(np.random.default_rng(seed).beta(self.mixup, self.mixup, n)).float()
         # The window itself is the greater part, so that what is known about it says what is known about the mixture.
         share = torch.maximum(share, 1 - share)
 

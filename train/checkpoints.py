@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, Timer
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from models.errors import ConfigError, TrainingError
@@ -49,7 +49,9 @@ class EpochCheckpoints(Checkpoint):
         """Write; early stopping has looked at the epoch before (Lightning calls checkpoints last)."""
         if self._early is not None and self._early.wait_count == 0:
             self._best_epoch = trainer.current_epoch + 1
-            trainer.save_checkpoint(self._folder / BEST_NAME, weights_only=True)
+            # Without the rest, Lightning would not put the average of the weights in their place.
+            averaged = any(isinstance(each, WeightAveraging) for each in trainer.callbacks)  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self._folder / BEST_NAME, weights_only=not averaged)
         trainer.save_checkpoint(self._folder / CHECKPOINT_NAME)
 
     def state_dict(self) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def evaluate(
     """Score all tracks that have features, and judge each both as live audio is and as the card's recipe does.
 
     Live, a file's label is the likeliest by the mean of its windows' probabilities, one window every hop: as
-    ``genrescope classify`` decides, but for its silence gate, which leaves quiet windows out. Only counts of windows
+    ``genrescope classify`` decides, but for its gates, which leave out quiet windows and those that the head is not
+    meant for: what is measured is the answer to a question, of files that it is meant for. Only counts of windows
     are kept, so that memory does not grow with the length of the audio.
 
     Args:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import audio, frontend
+from models import recode as recode_module
 from models.errors import DatasetError
 from models.recode import Recoding, recode
 from models.spec import FeatureSpec
@@ -46,7 +47,10 @@ class Features:
     def identity(self) -> str:
         """The spec, our code and, if there is one, the recoding."""
         original = f"{self.spec.model_dump_json()}\n{_code_version()}"
-        return original if self.recoding is None else f"{original}\n{self.recoding}"
+        if self.recoding is None:
+            return original
+        recoder = hashlib.sha256(Path(str(recode_module.__file__)).read_bytes()).hexdigest()
+        return f"{original}\n{self.recoding}\n{recoder}"
 
     @property
     def columns(self) -> int:

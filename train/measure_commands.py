@@ -159,7 +159,7 @@ def evaluate(
         print(line)
     print(f"tested on {tested_on}")
     if fold is None:
-        print("give --fold for files that the model has not learned from: figures on others flatter")
+        print("if the model has learned from some of these files, the figures flatter: give --fold for the others")
     print(f"the model was {card.provenance.protocol}")
     if report is not None:
         written = record.write(report / f"{file_name(card)}.json")

@@ -30,6 +30,8 @@ _MOMENTUM = 0.9
 """The default of TFLearn, whose momentum optimiser a recipe means."""
 _SEEDS_APART = 1_000_000_007
 VALIDATION_LOSS = "validation_loss"
+_LEAST_COUNT = 1e-3
+"""A label that nobody gave cannot count for infinitely much."""
 IDENTITY_KEY = "genrescope-training"
 """Where a checkpoint holds ``TrainingModule.identity``."""
 _VALIDATION_NUMBERS = 4_000_000
@@ -96,7 +98,7 @@ class TrainingModule(lightning.LightningModule):
             self._start = describe(start)
         self.pupil: nn.Linear | None = None
         if training.teacher is not None:
-            self.pupil = nn.Linear(_embedding_length(self.network, card), training.teacher.outputs)
+            self.pupil = nn.Linear(embedding_length(card), training.teacher.outputs)
         for at, targets in enumerate(training.targets):
             self.register_buffer(f"_weights_{at}", _balancing(targets, recipe.balance), persistent=False)
         self.learning_rate = recipe.learning_rate
@@ -122,7 +124,11 @@ class TrainingModule(lightning.LightningModule):
         common |= {"batch_size": recipe.batch_size, "rank": self.global_rank, "world": self._world_size()}
         if recipe.segments == "random":
             return RandomSegments(
-                **common, per_file=recipe.segments_per_file, slices=recipe.slices, augmentation=recipe.augmentation
+                **common,
+                per_file=recipe.segments_per_file,
+                slices=recipe.slices,
+                copied=recipe.codecs,
+                augmentation=recipe.augmentation,
             )
         per_file = 1 if recipe.segments == "first" else recipe.segments_per_file
         return ConsecutiveSegments(**common, step=self._step(recipe.overlap), per_file=per_file)
@@ -186,7 +192,8 @@ class TrainingModule(lightning.LightningModule):
             known = ~batch.lessons.isnan().any(1)
             missed = (self.pupil(heard).float() - batch.lessons.nan_to_num()).square().mean(1)
             loss = loss + self.recipe.teacher * (missed * known).sum()
-        self._training_tally.add(logits[0], batch.targets[0], loss)
+        # The curves of training and validation are of one loss: labels alone, each counting the same.
+        self._training_tally.add(logits[0], batch.targets[0], self._loss(logits, batch.targets))
         return loss * self._world_size() / batch.size
 
     def on_validation_epoch_start(self) -> None:
@@ -259,13 +266,14 @@ class TrainingModule(lightning.LightningModule):
         checkpoint[IDENTITY_KEY] = self.identity()
 
 
-def _embedding_length(network: Any, card: ModelCard) -> int:
-    """Numbers in the embedding of a network that has one.
+def embedding_length(card: ModelCard) -> int:
+    """Numbers in the embedding of the card's network.
 
     Raises:
         ConfigError: it has none.
     """
-    length = getattr(network, "embedding_length", None)
+    with torch.device("meta"):
+        length = getattr(build(card), "embedding_length", None)
     if not isinstance(length, int):
         raise ConfigError(
             f"expected a network with an embedding that a teacher can be heard in, {card.architecture.name} has none: "
@@ -278,5 +286,5 @@ def _balancing(targets: Tensor, balance: float) -> Tensor:
     """What each label (classes,) counts for, from the shares of the labels of training tracks (tracks, classes): on the
     mean over the tracks 1; with ``balance`` 1 each label as much as every other, altogether."""
     counts = targets.sum(0)
-    weights = counts.clamp_min(1.0).pow(-balance)
+    weights = counts.clamp_min(_LEAST_COUNT).pow(-balance)
     return weights * counts.sum() / (weights * counts).sum().clamp_min(1e-9)

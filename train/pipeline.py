@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import ConfigError, DatasetError
+from models.model_file import open_model
 from models.scorer import AskedFirst, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
@@ -27,7 +28,7 @@ from train.leaks import Leaks
 from train.learning_rate import PICTURE_NAME, find_learning_rate
 from train.loop import Execution, Fitted, fit, is_over
 from train.machine import describe_machine
-from train.module import TrainingModule
+from train.module import TrainingModule, embedding_length
 from train.plan import Plan
 from train.progress import say
 from train.question import Question, all_tracks, require_answers
@@ -35,6 +36,8 @@ from train.record import Record, training_in
 from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
 from train.split import split_by_fold
+from train.start import describe as start_digest
+from train.start import kept_heads, require_fit
 from train.statistics import metrics
 from train.teacher import Teacher, read_teacher
 from train.track import Track, describe_counts, describe_folds, labels_of
@@ -165,6 +168,7 @@ def open_run(
     _check_splits(plan, questions[0].tracks)
     kept = without_leaks(all_tracks(questions), cache=cache, workers=workers, leaks=plan.leaks)
     plan.require_same(folder, resume=resume)
+    teacher = _check_helpers(plan, questions, kept)
     recodings = RECODINGS if recipe.codecs else ()
     features = read_features(recipe.inputs, recipe.window_spec, kept, cache=cache, workers=workers, recodings=recodings)
     paths = {track.path: track for track in kept}
@@ -178,14 +182,30 @@ def open_run(
     folds = {track.fold for question in usable for track in question.tracks}
     for tested, held_out in _turns(plan, usable[0].tracks):
         require_answers(usable[1:], folds - {tested, held_out})
-    teacher = None
-    if plan.teacher is not None:
-        seconds_per_frame = recipe.inputs[0].seconds_per_frame
-        teacher = read_teacher(plan.teacher, list(features.features), seconds_per_frame=seconds_per_frame)
-        say(f"teacher: {teacher.describe()}")
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
     return Run(plan, folder, usable, asked, features, teacher, execution or Execution())
+
+
+def _check_helpers(plan: Plan, questions: Sequence[Question], tracks: Sequence[Track]) -> Teacher | None:
+    """Refuse before hours of features a model to start from or a teacher that does not suit; read the teacher."""
+    recipe = plan.make_recipe()
+    card = plan.card(questions, protocol="", epochs=recipe.epochs, seed=plan.seed)
+    if plan.start is not None:
+        other = require_fit(card, plan.start)
+        kept = kept_heads(card, other)
+        heads = (f"{head.name} {'taken over' if head.name in kept else 'begun anew'}" for head in card.heads)
+        say(f"starting from {plan.start}: heads: {', '.join(heads)}; that model was {other.provenance.protocol}")
+        say("a fold that it has learned from must not be tested on: figures would flatter")
+    if plan.teacher is None:
+        return None
+    embedding_length(card)
+    if recipe.slices > 1:
+        raise ConfigError(f"a teacher speaks of windows of one piece: leave out --teacher, or slices={recipe.slices}")
+    paths = [track.path for track in tracks]
+    teacher = read_teacher(plan.teacher, paths, seconds_per_frame=recipe.inputs[0].seconds_per_frame)
+    say(f"teacher: {teacher.describe()}")
+    return teacher
 
 
 def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
@@ -321,7 +341,13 @@ def _protocol(run: Run) -> str:
 
 def _recipe(plan: Plan) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in sorted(plan.settings.items()) if key != "epochs")
-    return f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
+    words = f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
+    if plan.teacher is not None:
+        words += f"; taught by {plan.teacher.name} too"
+    if plan.start is not None:
+        _, other = open_model(plan.start)
+        words += f"; begun with the weights of {start_digest(plan.start)}, itself {other.provenance.protocol}"
+    return words
 
 
 def _disjoint(tracks: Sequence[Track], plan: Plan) -> str:

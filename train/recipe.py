@@ -129,7 +129,7 @@ class Recipe(BaseModel):
     @property
     def augmentation(self) -> Augmentation | None:
         """What is done to training windows; None: nothing."""
-        (*_, spec) = self.inputs
+        (spec, *_) = self.inputs
         settings: dict[str, Any] = {name: getattr(self, name) for name in AUGMENTATIONS}
         if not any(settings.values()) or not isinstance(spec, LogMel):
             return None
@@ -162,8 +162,8 @@ class Recipe(BaseModel):
         asked = [name for name in AUGMENTATIONS if getattr(self, name)]
         if self.segments != "random" and (asked or self.slices > 1):
             raise ValueError(f"{', '.join(asked) or 'slices'}: goes with random segments")
-        if asked and not all(isinstance(spec, LogMel) for spec in self.inputs):
-            raise ValueError(f"{', '.join(asked)}: goes with mel bands")
+        if asked and not (len(self.inputs) == 1 and isinstance(self.inputs[0], LogMel)):
+            raise ValueError(f"{', '.join(asked)}: goes with mel bands as the one input")
         if self.weight_decay and self.optimiser != "adamw":
             raise ValueError(f"weight_decay goes with optimiser=adamw, not {self.optimiser}")
         if self.overlap and self.segments != "consecutive":

@@ -11,7 +11,7 @@ from train.recipe import Optimiser, Places, Portion, Recipe, Schedule, Share
 
 
 class BaseRecipe(Recipe):
-    """What was found on the folds that no figure is reported on; ``docs/base.md`` says what each part brings.
+    """Settings chosen by one fold of our data, see ``benchmarks/base.py``.
 
     16 kHz, because above 8 kHz a recording tells more of its codec than of its music; frames of 64 ms every 20 ms.
     """

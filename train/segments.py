@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class LabelledFrames:
     """Features of many tracks, left where they are (in memory-mapped files) and looked up when windows are cut, so that
-    other processes are sent no more than where they are.
+    other processes are sent no more of them than where they are.
 
     ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` has the
     shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none;

@@ -16,9 +16,8 @@ from models.torch_scorer import stored_network
 _HEADS = "heads."
 
 
-def start_from(network: nn.Module, card: ModelCard, path: Path) -> None:
-    """Give ``network``, that ``card`` names, the weights and the normalisation of the model file ``path``; of its
-    heads those of the same name and labels.
+def require_fit(card: ModelCard, path: Path) -> ModelCard:
+    """The card of the model file ``path``, that the network of ``card`` can start from.
 
     Raises:
         ModelFileError: no readable model file.
@@ -32,18 +31,31 @@ def start_from(network: nn.Module, card: ModelCard, path: Path) -> None:
     ):
         if ours != theirs:
             raise ConfigError(f"{path}: expected a model to start from with the same {what}, {ours}, it has {theirs}")
+    return other
+
+
+def kept_heads(card: ModelCard, other: ModelCard) -> dict[str, int]:
+    """The heads of ``card`` that are in the ``other`` too, with the same labels, and their places there."""
+    places = {(head.name, head.labels): at for at, head in enumerate(other.heads)}
+    return {head.name: places[head.name, head.labels] for head in card.heads if (head.name, head.labels) in places}
+
+
+def start_from(network: nn.Module, card: ModelCard, path: Path) -> None:
+    """Give ``network``, that ``card`` names, the weights and the normalisation of the model file ``path``; of its
+    heads those of the same name and labels.
+
+    Raises:
+        ModelFileError, ConfigError: as ``require_fit``.
+    """
+    other = require_fit(card, path)
     given = stored_network(path, other).state_dict()
     weights = {name: values for name, values in given.items() if not name.startswith(_HEADS)}
-    places = {head.name: (at, head.labels) for at, head in enumerate(other.heads)}
+    kept = kept_heads(card, other)
     for at, head in enumerate(card.heads):
-        place, labels = places.get(head.name, (0, ()))
-        if labels == head.labels:
-            theirs_prefix = f"{_HEADS}{place}."
-            weights |= {
-                f"{_HEADS}{at}.{name.removeprefix(theirs_prefix)}": values
-                for name, values in given.items()
-                if name.startswith(theirs_prefix)
-            }
+        if head.name in kept:
+            theirs = f"{_HEADS}{kept[head.name]}."
+            ours = {name: values for name, values in given.items() if name.startswith(theirs)}
+            weights |= {f"{_HEADS}{at}.{name.removeprefix(theirs)}": values for name, values in ours.items()}
     with torch.no_grad():
         network.load_state_dict({**network.state_dict(), **weights})
 

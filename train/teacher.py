@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 import torch
+from numpy.lib.npyio import NpzFile
 from torch import Tensor
 
 from models.errors import DatasetError
@@ -80,7 +81,10 @@ def read_teacher(file: Path, tracks: Collection[Path], *, seconds_per_frame: flo
         DatasetError: it cannot be read, lacks an array, or is about none of the tracks.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, NpzFile):
+            raise DatasetError(f"{file}: expected an .npz of arrays, it is a single array")
+        with loaded as arrays:
             missing = [name for name in ARRAYS if name not in arrays.files]
             if missing:
                 raise DatasetError(f"{file}: expected the arrays {', '.join(ARRAYS)}, there is no {', '.join(missing)}")
@@ -89,17 +93,22 @@ def read_teacher(file: Path, tracks: Collection[Path], *, seconds_per_frame: flo
         raise DatasetError(f"{file}: cannot be read ({error.strerror or error})") from error
     except (ValueError, EOFError, BadZipFile) as error:
         raise DatasetError(f"{file}: expected an .npz of arrays, cannot read it: {error}") from error
-    places = (len(names), starts.shape[-1])
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise DatasetError(f"{file}, path: expected texts, got {names.dtype} of shape {names.shape}")
+    places = (len(names), *starts.shape[1:2])
     for name, array, dimensions in (
         ("start_s", starts, 2),
         ("embedding", embeddings, 3),
         ("tag_probability", tags, 3),
     ):
-        if array.ndim != dimensions or array.shape[:2] != places or not np.isfinite(array).all():
+        numbers = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+        if array.ndim != dimensions or array.shape[:2] != places or not numbers:
             raise DatasetError(
                 f"{file}, {name}: expected numbers in {dimensions} dimensions, the first two of them {places} (files, "
-                f"places), got {array.shape}{'' if np.isfinite(array).all() else ' with what is not a number'}"
+                f"places), got {array.dtype} of shape {array.shape}{'' if numbers else ', not all of them numbers'}"
             )
+    if (np.diff(starts, axis=1) <= 0).any():
+        raise DatasetError(f"{file}, start_s: expected places in order, one after the other, in each file")
     tags = np.clip(tags.astype(np.float32), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     said = np.concatenate([embeddings.astype(np.float32), np.log(tags / (1 - tags))], axis=2)
     by_path = {path.resolve(): path for path in tracks}

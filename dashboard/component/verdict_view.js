@@ -65,12 +65,12 @@ class VerdictView {
     // Between verdicts time goes on; after the end of the audio it does not.
     const at = known.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
     const heldS = at - verdict.since;
+    if (verdict.instead && verdict.state !== "silence") {
+      return { state: "unsure", label: labelText(verdict.instead), detail: `for ${wholeSecondsText(heldS)}`, lead: "It sounds like" };
+    }
     if (verdict.state === "warming-up") return this.warmingUp(verdict, at);
     if (verdict.state === "silence") {
       return { state: "silence", label: "Silence", detail: `for ${wholeSecondsText(heldS)}` };
-    }
-    if (verdict.state === "unsure" && verdict.instead) {
-      return { state: "unsure", label: labelText(verdict.instead), detail: `for ${wholeSecondsText(heldS)}`, lead: "It sounds like" };
     }
     if (verdict.state === "unsure") {
       return { state: "unsure", label: "Not sure", detail: this.candidates() };
