@@ -154,7 +154,8 @@ def evaluate(
         training=training,
     )
     _print_metrics(record)
-    found = find([record], paper=_paper(record), latency=measure_latency(model))
+    latency = None if report is None else measure_latency(model)  # only the page shows it
+    found = find([record], paper=_paper(record), latency=latency)
     for line in closing_words(found):
         print(line)
     print(f"tested on {tested_on}")

@@ -184,16 +184,17 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """Mean loss of one batch: with several processes, their mean is that of the whole batch."""
         logits, heard = self._answers(batch)
-        weights = [getattr(self, f"_weights_{at}") for at in range(len(batch.targets))]
-        weighted = tuple(targets * each for targets, each in zip(batch.targets, weights, strict=True))
-        loss = self._loss(logits, weighted)
+        loss = self._loss(logits, batch.targets)
+        # The curves of training and validation are of one loss: labels alone, each counting the same.
+        self._training_tally.add(logits[0], batch.targets[0], loss)
+        if self.recipe.balance:
+            weights = (getattr(self, f"_weights_{at}") for at in range(len(batch.targets)))
+            loss = self._loss(logits, tuple(map(torch.mul, batch.targets, weights)))
         if self.pupil is not None:
             # Not a number times nothing would not be nothing.
             known = ~batch.lessons.isnan().any(1)
             missed = (self.pupil(heard).float() - batch.lessons.nan_to_num()).square().mean(1)
             loss = loss + self.recipe.teacher * (missed * known).sum()
-        # The curves of training and validation are of one loss: labels alone, each counting the same.
-        self._training_tally.add(logits[0], batch.targets[0], self._loss(logits, batch.targets))
         return loss * self._world_size() / batch.size
 
     def on_validation_epoch_start(self) -> None:
