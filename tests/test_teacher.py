@@ -65,6 +65,21 @@ def test_it_is_read_by_paths_below_a_folder_above_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(teacher.said[b][1][:, 4:], np.log(tags / (1 - tags)), atol=1e-4)
 
 
+def test_a_shorter_file_has_fewer_places(tmp_path: Path) -> None:
+    a, b = music(tmp_path, "a.wav", "b.wav")
+    nothing = np.nan
+    file = write_teacher(
+        tmp_path / "said.npz",
+        ["a.wav", "b.wav"],
+        start_s=np.array([[0.0, 1.0, 2.0], [0.0, 1.0, nothing]]),
+        embedding=np.array([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [nothing]]]),
+    )
+    said = read_teacher(file, [a, b], seconds_per_frame=0.5).said
+    assert [len(values) for _, values in said.values()] == [3, 2]
+    assert said[b][0].tolist() == [0.0, 1.0]
+    assert said[b][1][:, 0].tolist() == [4.0, 5.0]
+
+
 def test_between_two_places_it_says_what_lies_between() -> None:
     said = np.array([[0.0], [4.0], [2.0]], dtype=np.float32)
     a, b = Path("a"), Path("b")
@@ -103,6 +118,8 @@ def test_outputs_are_standardised_over_what_is_learned_from() -> None:
         (lambda file: write_teacher(file, ["a.wav"], embedding=np.full((1, 3, 4), "x")), "not all of them numbers"),
         (lambda file: write_teacher(file, ["a.wav"], start_s=np.float32(1)), "start_s"),
         (lambda file: write_teacher(file, ["a.wav"], start_s=np.array([[0.0, 20.0, 10.0]])), "in order"),
+        (lambda file: write_teacher(file, ["a.wav"], start_s=np.array([[0.0, np.nan, 10.0]])), "in order"),
+        (lambda file: write_teacher(file, ["a.wav"], start_s=np.full((1, 3), np.nan)), "in order"),
         (lambda file: write_teacher(file, ["a.wav"], path=np.array("a.wav")), "path: expected texts"),
         (lambda file: write_teacher(file, ["a.wav"], path=np.array([3])), "path: expected texts"),
         (save_plain_array, "expected an .npz of arrays"),

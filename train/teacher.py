@@ -75,7 +75,8 @@ class Teacher:
 
 def read_teacher(file: Path, tracks: Collection[Path], *, seconds_per_frame: float) -> Teacher:
     """What ``file`` says of ``tracks``: an .npz of ``path`` (files,), relative to a folder that the file lies below,
-    ``start_s`` (files, places) and, at each place, ``embedding`` and ``tag_probability``.
+    ``start_s`` (files, places; not a number beyond the end of a shorter file) and, at each place, ``embedding`` and
+    ``tag_probability``.
 
     Raises:
         DatasetError: it cannot be read, lacks an array, or is about none of the tracks.
@@ -96,19 +97,24 @@ def read_teacher(file: Path, tracks: Collection[Path], *, seconds_per_frame: flo
     if names.ndim != 1 or names.dtype.kind != "U":
         raise DatasetError(f"{file}, path: expected texts, got {names.dtype} of shape {names.shape}")
     places = (len(names), *starts.shape[1:2])
+    heard = np.isfinite(starts) if starts.dtype.kind == "f" else np.ones(starts.shape, dtype=np.bool_)
     for name, array, dimensions in (
         ("start_s", starts, 2),
         ("embedding", embeddings, 3),
         ("tag_probability", tags, 3),
     ):
-        numbers = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+        numbers = array.dtype.kind == "f" and (array.shape[:2] != places or bool(np.isfinite(array[heard]).all()))
         if array.ndim != dimensions or array.shape[:2] != places or not numbers:
             raise DatasetError(
                 f"{file}, {name}: expected numbers in {dimensions} dimensions, the first two of them {places} (files, "
                 f"places), got {array.dtype} of shape {array.shape}{'' if numbers else ', not all of them numbers'}"
             )
-    if (np.diff(starts, axis=1) <= 0).any():
-        raise DatasetError(f"{file}, start_s: expected places in order, one after the other, in each file")
+    # Places that are no number come last: compared with them, nothing is greater.
+    if not heard[:, :1].all() or (heard[:, 1:] & ~(np.diff(starts, axis=1) > 0)).any():
+        raise DatasetError(
+            f"{file}, start_s: expected places in order, one after the other, in each file, and nothing (not a number) "
+            "but after the last"
+        )
     tags = np.clip(tags.astype(np.float32), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     said = np.concatenate([embeddings.astype(np.float32), np.log(tags / (1 - tags))], axis=2)
     by_path = {path.resolve(): path for path in tracks}
@@ -116,7 +122,7 @@ def read_teacher(file: Path, tracks: Collection[Path], *, seconds_per_frame: flo
     for row, name in enumerate(names.tolist()):
         for folder in file.resolve().parents:
             if (folder / name) in by_path:
-                known[by_path[folder / name]] = starts[row].astype(np.float32), said[row]
+                known[by_path[folder / name]] = starts[row, heard[row]].astype(np.float32), said[row, heard[row]]
                 break
     if not known:
         raise DatasetError(
