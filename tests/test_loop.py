@@ -259,7 +259,20 @@ def test_a_loss_that_is_no_number_ends_training(tmp_path, schedule):
 def test_an_absurd_loss_ends_training(tmp_path):
     with pytest.raises(TrainingError, match=r"diverged in epoch \d: expected a loss of 1\.1 .*; lower learning_rate"):
         fit(tiny(learning_rate=1e9), tmp_path)
-    assert not (tmp_path / CHECKPOINT_NAME).exists()
+
+
+def test_an_absurd_loss_that_becomes_less_does_not(tmp_path):
+    """As of features that are not normalised."""
+    module = tiny(learning_rate=1.0, epochs=3)
+    module.network.requires_grad_(False)
+    (head,) = module.network.heads
+    head.requires_grad_(True)
+    with torch.no_grad():
+        head.bias[0] = 1000.0
+    fit(module, tmp_path)
+    losses = [float(row["train_loss"]) for row in curves(tmp_path)]
+    assert losses[-1] > 200
+    assert losses == sorted(losses, reverse=True)
 
 
 @pytest.fixture

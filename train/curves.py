@@ -17,8 +17,8 @@ from train.module import TrainingModule
 from train.progress import say
 
 _HOPELESS: Final = 100.0
-"""Training ends after an epoch whose mean loss is so many times that of giving every class the same chance. Features
-that are not normalised begin at some ten times that at worst; what is beyond does not come back."""
+"""Training ends after an epoch whose mean loss is so many times that of giving every class the same chance, unless it
+is less than in the epoch before: features that are not normalised may begin with thousands of times that."""
 
 
 class Curves(Callback):
@@ -47,15 +47,17 @@ class Curves(Callback):
         seconds = time.perf_counter() - self._started
         even = math.log(len(pl_module.card.head.labels))
         loss = figures["train_loss"]
-        if loss > _HOPELESS * even or not all(math.isfinite(value) for value in figures.values()):
+        before = float(self._rows[-1]["train_loss"]) if self._rows else math.inf
+        absurd = loss > _HOPELESS * even and loss >= before
+        if absurd or not all(math.isfinite(value) for value in figures.values()):
             raise TrainingError(
                 f"training diverged in epoch {epoch}: expected a loss of {even:.1f} (as by chance) or less, got "
                 f"{f'{loss:.3g}' if math.isfinite(loss) else 'none that is a number'}; lower learning_rate (--lr)"
             )
-        if not trainer.is_global_zero:
-            return
         row = {"epoch": epoch, **{name: f"{value:.5f}" for name, value in figures.items()}, "seconds": f"{seconds:.1f}"}
         self._rows.append(row)
+        if not trainer.is_global_zero:
+            return
         with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
             writer.writeheader()
