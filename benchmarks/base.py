@@ -137,6 +137,14 @@ def parse_settings(texts: list[str]) -> dict[str, str | int | float]:
     return dict(text.split("=", 1) for text in texts)
 
 
+def teacher_of(arguments: argparse.Namespace) -> Path | None:
+    """The .npz that ``--teacher`` names; None for "none"."""
+    if str(arguments.teacher) == "none":
+        return None
+    named: Path | None = arguments.teacher
+    return named or arguments.data / TEACHER
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +154,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=list(FOLDS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--no-teacher", action="store_true")
+    parser.add_argument("--teacher", type=Path, help=f"an .npz, or none at all (default: DATA/{TEACHER})")
     parser.add_argument("--name", default="base", help="what the variant is called")
     parser.add_argument("--note", default="the recipe as it is", help="what is different about it")
     arguments = parser.parse_args()
@@ -154,6 +162,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table, also = write_table(arguments.data, folder)
     settings = parse_settings(arguments.settings)
+    teacher = teacher_of(arguments)
     plan = Plan(
         recipe="base",
         settings={"precision": "bf16-mixed", **settings},
@@ -163,11 +172,11 @@ def main() -> None:
         leaks=Leaks.DROP,
         also=tuple(also),
         given="kind=music",
-        teacher=None if arguments.no_teacher else arguments.data / TEACHER,
+        teacher=teacher,
         test_fold=4,
         name=arguments.name,
     )
-    variant = {"note": arguments.note, "settings": settings, "teacher": not arguments.no_teacher}
+    variant = {"note": arguments.note, "settings": settings, "teacher": teacher and teacher.stem}
     before = read_store()["variants"].get(arguments.name, variant)
     if any(before[key] != value for key, value in variant.items() if key != "note"):
         parser.error(f"{arguments.name} is a variant with {before['settings']} already: give another --name")

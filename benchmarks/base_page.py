@@ -40,8 +40,8 @@ def render(store: dict[str, Any]) -> str:
     head = [f"{head} {_NAMES[name]}" for head, name in _COLUMNS]
     lines = [
         _INTRODUCTION,
-        f"| variant | folds; networks | parameters | minutes a network | {' | '.join(head)} |",
-        f"|---|---:|---:|---:{'|---:' * len(head)}|",
+        f"| variant | teacher | folds; networks | parameters | minutes a network | {' | '.join(head)} |",
+        f"|---|---|---:|---:|---:{'|---:' * len(head)}|",
     ]
     for name, variant in store["variants"].items():
         networks = variant["networks"]
@@ -54,11 +54,15 @@ def render(store: dict[str, Any]) -> str:
         parameters = next(iter(networks.values()))["parameters"]
         figures = [_mean(networks, *column) for column in _COLUMNS]
         settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
-        settings += "" if variant["teacher"] else f"{', ' if settings else ''}no teacher"
         words = f"**{name}**: {variant['note']}{f' ({settings})' if settings else ''}"
-        lines.append(
-            f"| {words} | {tested}; {len(networks)} | {parameters:,} | {minutes:.0f} | {' | '.join(figures)} |"
+        columns = (
+            words,
+            variant["teacher"] or "none",
+            f"{tested}; {len(networks)}",
+            f"{parameters:,}",
+            f"{minutes:.0f}",
         )
+        lines.append(f"| {' | '.join((*columns, *figures))} |")
     if store["sources"]:
         lines += ["", _SOURCES]
         asked = list(dict.fromkeys(name for found in store["sources"].values() for name in found))
