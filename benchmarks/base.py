@@ -126,7 +126,7 @@ def read_store() -> dict[str, Any]:
 def keep(part: str, name: str, found: dict[str, Any]) -> None:
     """Put what was found out about a variant into a part of the store, and write the page from it."""
     store = read_store()
-    store[part][name] = found
+    store.setdefault(part, {})[name] = found
     for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=list(FOLDS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--teacher", type=Path, help=f"an .npz, or none at all (default: DATA/{TEACHER})")
+    parser.add_argument("--teacher", type=Path, help=f"an .npz, or the word none (default: DATA/{TEACHER})")
     parser.add_argument("--name", default="base", help="what the variant is called")
     parser.add_argument("--note", default="the recipe as it is", help="what is different about it")
     arguments = parser.parse_args()
@@ -179,7 +179,10 @@ def main() -> None:
     variant = {"note": arguments.note, "settings": settings, "teacher": teacher and teacher.stem}
     before = read_store()["variants"].get(arguments.name, variant)
     if any(before[key] != value for key, value in variant.items() if key != "note"):
-        parser.error(f"{arguments.name} is a variant with {before['settings']} already: give another --name")
+        parser.error(
+            f"{arguments.name} is a variant with settings {before['settings']} and teacher {before['teacher']}: "
+            "give another --name"
+        )
     kept = before.get("networks", {})
     todo = [(fold, seed) for seed in range(arguments.seeds) for fold in arguments.folds]
     todo = [(fold, seed) for fold, seed in todo if fold_name(fold, seed) not in kept]

@@ -24,6 +24,11 @@ _SOURCES = """## How much of it is the collection
 better. *Exchanged*: electronic learned from one collection and pop_rock from the other, tested the other way round;
 there more is better, and less than 0.5 is a network that hears the collection.
 """
+_ESC10 = """## Everyday sounds
+
+`python benchmarks/fine_tune.py`: accuracy on esc10, over its four folds, of networks that began with the weights of the
+one that has not heard the fold, beside networks of the same recipe that began with none.
+"""
 _COLUMNS = (
     ("genre", "file_accuracy"),
     ("genre", "file_balanced_accuracy"),
@@ -70,6 +75,11 @@ def render(store: dict[str, Any]) -> str:
         for name, found in store["sources"].items():
             shown = [f"{found[each]:.3f}" if each in found else "" for each in asked]
             lines.append(f"| {name} | {' | '.join(shown)} |")
+    if store.get("esc10"):
+        lines += ["", _ESC10, "| variant | fine-tuned | begun anew | networks each |", "|---|---:|---:|---:|"]
+        for name, found in store["esc10"].items():
+            tuned, fresh = found["fine-tuned"], found["begun anew"]
+            lines.append(f"| {name} | {tuned['accuracy']:.3f} | {fresh['accuracy']:.3f} | {tuned['networks']} |")
     hardware = sorted(
         {each["hardware"] for variant in store["variants"].values() for each in variant["networks"].values()}
     )

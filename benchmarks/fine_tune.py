@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from base import keep, parse_settings, read_store
+from base import keep, parse_settings
 
 from train.pipeline import measure_fold, open_run
 from train.plan import Plan
@@ -56,7 +56,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
-    found: dict[str, Any] = read_store().get("esc10", {}).get(arguments.name, {})
+    starts = [
+        arguments.runs / arguments.name / fold_name(f, s) / MODEL_NAME for s in range(arguments.seeds) for f in FOLDS
+    ]
+    if missing := [str(path) for path in starts if not path.exists()]:
+        parser.error(f"expected networks of benchmarks/base.py to begin with, there is no {', '.join(missing)}")
+    found: dict[str, Any] = {}
     for fresh in (False, True):
         accuracies = [
             tune(arguments, fold=fold, seed=seed, fresh=fresh) for seed in range(arguments.seeds) for fold in FOLDS

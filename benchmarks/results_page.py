@@ -28,8 +28,9 @@ artist-disjoint (emotify, genre-10, quadrants; of a recording that is there twic
 (esc10) or as given (music_speech). emotify is Aljanaki, Wiering & Veltkamp 2015, four genres of Magnatune; quadrants
 those of mood of Panda, Malheiro & Paiva 2018 (4Q); genre-10 the genres of both, joined; music_speech Tzanetakis's;
 esc10 Piczak 2015. The time limit was mostly 6 to 14 minutes, so rows that say *time* are of networks that would have
-gone on, the large ones above all. All else is the recipe's, as published where the paper says it; bf16 mixed
-precision. Accuracy is per file, by the recipe's own decision; *live* is by the mean over windows one hop apart, as live
+gone on: some of lidy-parallel-frequency and xu, most of them within two epochs of their stop. All else is the
+recipe's, as published where the paper says it; bf16 mixed precision. Accuracy is per file, by the recipe's own
+decision; *live* is by the mean over windows one hop apart, as live
 audio is judged. One seed. Minutes are those of a machine that did other work too, some of it much of the time.
 
 In each cell: accuracy, then epochs run, why it stopped (*all* published epochs, *early*, *time*), minutes, and the

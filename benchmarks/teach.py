@@ -1,10 +1,11 @@
 """What MusiCNN says of our tracks, every two seconds, as a teacher's lessons for ``genrescope train --teacher``.
 
-    pip download --no-deps musicnn==0.1.0 && unzip musicnn-0.1.0-py3-none-any.whl
+    pip download --no-deps -d /tmp musicnn==0.1.0 && unzip /tmp/musicnn-0.1.0-py3-none-any.whl -d /tmp
     pip install tensorflow-cpu librosa
-    python benchmarks/teach.py --weights musicnn --data DATA --output lessons.npz
+    python benchmarks/teach.py --weights /tmp/musicnn --data DATA --output lessons.npz
 
-In an environment of its own: nothing else of ours needs TensorFlow. The networks (Pons & Serra, "musicnn: Pre-trained
+In an environment of its own: nothing else of ours needs TensorFlow. Then ``benchmarks/base.py --teacher lessons.npz``;
+the file names the tracks by where they are now. The networks (Pons & Serra, "musicnn: Pre-trained
 convolutional neural networks for music audio tagging", 2019; weights CC BY-NC-SA 4.0) were trained on the Million Song
 Dataset (MSD) and MagnaTagATune (MTT). Their graphs are run as they were saved. Stopped at any moment, the same command
 goes on.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,7 @@ def main() -> None:
     parts.mkdir(parents=True, exist_ok=True)
     starts, embeddings, tags = [], [], []
     for number, path in enumerate(files):
-        part = parts / f"{number}.npz"
+        part = parts / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.npz"
         if not part.exists():
             places, windows = windows_of(path)
             said = [network.hear(windows) for network in networks]

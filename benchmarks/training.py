@@ -5,10 +5,10 @@
 Needs the [train] and [test] extras. Ours is one process as `genrescope train` runs it: cached features, the recipe's
 batches and epochs through ``train.loop.fit``, its curves and checkpoints included. The plain loops are a torch Dataset
 whose items are a clip through librosa (load, mel spectrogram, decibels, a random crop), a DataLoader with a worker for
-each core, started before the clock and kept, and the same network, optimiser and batch size in 32 bits, eagerly. The
-second of them loads only the seconds that it needs. All hear the same 30-second clips, made here, in turns, round by
-round; a ratio is of one round. Beside the time on the wall stands that of the processor, workers included, which other
-work on the machine changes less.
+each core, of one thread each, started before the clock and kept, and the same network, optimiser and batch size in 32
+bits, eagerly. The second of them loads only the seconds that it needs. All hear the same 30-second clips, made here, in
+turns, round by round; a ratio is of one round. Beside the time on the wall stands that of the processor, workers
+included, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import psutil
 import torch
 from machine import describe
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -178,6 +179,11 @@ class Crops(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(decibels[:, first : first + self.frames].copy()), self.targets[track]
 
 
+def _one_thread(_worker: int) -> None:
+    """Without it the threads of librosa's matrix products in the workers wait for each other: it halves the speed."""
+    threadpool_limits(1)
+
+
 class PlainLoop:
     """Dataset, DataLoader and an eager step."""
 
@@ -186,7 +192,12 @@ class PlainLoop:
         assert isinstance(spec, LogMel)
         crops = Crops(spec, recipe.window_spec.frames, tracks, PLAIN_WINDOWS, only_the_crop=only_the_crop)
         self.loader = DataLoader(
-            crops, recipe.batch_size, shuffle=True, num_workers=os.cpu_count() or 1, persistent_workers=True
+            crops,
+            recipe.batch_size,
+            shuffle=True,
+            num_workers=os.cpu_count() or 1,
+            persistent_workers=True,
+            worker_init_fn=_one_thread,
         )
         torch.manual_seed(0)
         self.head = card.head.name

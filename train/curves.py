@@ -18,7 +18,8 @@ from train.progress import say
 
 _HOPELESS: Final = 100.0
 """Training ends after an epoch whose mean loss is so many times that of giving every class the same chance, unless it
-is less than in the epoch before: features that are not normalised may begin with thousands of times that."""
+is less than in the epoch before and others follow: features that are not normalised may begin with thousands of times
+that."""
 
 
 class Curves(Callback):
@@ -48,11 +49,12 @@ class Curves(Callback):
         even = math.log(len(pl_module.card.head.labels))
         loss = figures["train_loss"]
         before = float(self._rows[-1]["train_loss"]) if self._rows else math.inf
-        absurd = loss > _HOPELESS * even and loss >= before
+        absurd = loss > _HOPELESS * even and (loss >= before or epoch == self.epochs)
         if absurd or not all(math.isfinite(value) for value in figures.values()):
             raise TrainingError(
-                f"training diverged in epoch {epoch}: expected a loss of {even:.1f} (as by chance) or less, got "
-                f"{f'{loss:.3g}' if math.isfinite(loss) else 'none that is a number'}; lower learning_rate (--lr)"
+                f"training diverged in epoch {epoch}: expected a loss that comes down to {even:.1f} (as by chance) or "
+                f"less, got {f'{loss:.3g}' if math.isfinite(loss) else 'none that is a number'}; lower learning_rate "
+                "(--lr)"
             )
         row = {"epoch": epoch, **{name: f"{value:.5f}" for name, value in figures.items()}, "seconds": f"{seconds:.1f}"}
         self._rows.append(row)
