@@ -99,7 +99,9 @@ class BaseNetwork(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """``features`` (batch, bands, frames), log10 mel; returns what the heads look at, (batch, embedding)."""
-        maps = self.blocks(self.stem(self.normalise(features).unsqueeze(1)) + self.band_bias)
+        maps = self.stem(self.normalise(features).unsqueeze(1))
+        # In half precision, where the maps are: sums of both would be in full.
+        maps = self.blocks(maps + self.band_bias.to(maps.dtype))
         mean = maps.mean(3)
         deviation = (maps - mean.unsqueeze(3)).square().mean(3).add(_LEAST_VARIANCE).sqrt()
         embedded: Tensor = self.embedding(torch.cat([mean, deviation], dim=1).flatten(1))
