@@ -187,9 +187,13 @@ class TrainingModule(lightning.LightningModule):
         loss = self._loss(logits, batch.targets)
         # The curves of training and validation are of one loss: labels alone, each counting the same.
         self._training_tally.add(logits[0], batch.targets[0], loss)
-        if self.recipe.balance:
+        if self.recipe.balance or batch.soft_targets:
             weights = (getattr(self, f"_weights_{at}") for at in range(len(batch.targets)))
-            loss = self._loss(logits, tuple(map(torch.mul, batch.targets, weights)))
+            targets = tuple(map(torch.mul, batch.targets, weights))
+            if batch.soft_targets:
+                share = self.recipe.soft_targets
+                targets = tuple(_softened(*each, share) for each in zip(targets, batch.soft_targets, strict=True))
+            loss = self._loss(logits, targets)
         if self.pupil is not None:
             # Not a number times nothing would not be nothing.
             known = ~batch.lessons.isnan().any(1)
@@ -281,6 +285,12 @@ def embedding_length(card: ModelCard) -> int:
             "leave --teacher out, or take recipe base"
         )
     return length
+
+
+def _softened(targets: Tensor, soft: Tensor, share: float) -> Tensor:
+    """``targets`` (n, classes), but by ``share`` the ``soft`` ones where there are any."""
+    known = soft.sum(1, keepdim=True) > 0
+    return torch.where(known, (1 - share) * targets + share * soft, targets)
 
 
 def _balancing(targets: Tensor, balance: float) -> Tensor:

@@ -35,6 +35,7 @@ from train.question import Question, all_tracks, require_answers
 from train.record import Record, training_in
 from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
+from train.soft_targets import soft_targets
 from train.split import split_by_fold
 from train.start import describe as start_digest
 from train.start import kept_heads, require_fit
@@ -93,13 +94,15 @@ class Run:
         card = self.plan.card(self.questions, protocol=protocol, epochs=recipe.epochs, seed=seed)
         learned = [question.in_folds(training) for question in self.questions]
         watched = [question.in_folds(validation) for question in self.questions]
-        teacher = self.teacher
+        teacher, soft = self.teacher, None
         if teacher is not None:
             teacher = teacher.standardised([track.path for track in all_tracks(learned)])
+            if recipe.soft_targets:
+                soft = soft_targets(teacher, learned, next((head.given for head in card.heads if head.given), None))
         module = TrainingModule(
             card,
             recipe,
-            training=LabelledFrames.join(learned, self.features.features, teacher, self.features.copies),
+            training=LabelledFrames.join(learned, self.features.features, teacher, soft, self.features.copies),
             validation=LabelledFrames.join(watched, self.features.features) if validation else None,
             seed=seed,
             start=self.plan.start,

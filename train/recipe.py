@@ -77,6 +77,9 @@ class Recipe(BaseModel):
     """What the loss of questions other than the first counts for, beside the first's."""
     teacher: Annotated[float, Field(ge=0.0)] = 1.0
     """What the squared error from a teacher, if there is one, counts for, beside the first question's loss."""
+    soft_targets: Portion = 0.0
+    """Share of what a window's labels count for that goes to what the teacher, if there is one, would answer (see
+    ``train.soft_targets``)."""
     balance: Portion = 0.0
     """How far a rare label counts for more in the loss: 0 not at all, 1 as much as a frequent one altogether."""
     optimiser: Optimiser

@@ -26,12 +26,14 @@ FloatArray = npt.NDArray[np.float32]
 class Batch(NamedTuple):
     """``windows``: (batch, bands, frames) of each input; ``targets``: shares of the labels of each question, (batch,
     classes), all 0 where its answer is not known; ``lessons``: what a teacher says of each window, (batch, outputs),
-    not numbers where it says nothing, and of no outputs where there is no teacher; ``tracks`` (batch,): which track
-    each window is of. ``size`` is the number of windows in the batch over all processes, of which these are a share."""
+    not numbers where it says nothing, and of no outputs where there is no teacher; ``soft_targets``: what it would
+    answer to each question, as ``targets``, and none where it is not asked; ``tracks`` (batch,): which track each
+    window is of. ``size`` is the number of windows in the batch over all processes, of which these are a share."""
 
     windows: tuple[Tensor, ...]
     targets: tuple[Tensor, ...]
     lessons: Tensor
+    soft_targets: tuple[Tensor, ...]
     tracks: Tensor
     size: int
 
@@ -43,8 +45,8 @@ class LabelledFrames:
 
     ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` has the
     shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none;
-    ``teacher`` says more about them; ``copies`` are features of the same tracks, of as many frames, that sound slightly
-    different.
+    ``teacher`` says more about them, and ``soft_targets`` what it would answer, question by question; ``copies`` are
+    features of the same tracks, of as many frames, that sound slightly different.
     """
 
     features: Mapping[Path, tuple[FloatArray, ...]]
@@ -52,6 +54,7 @@ class LabelledFrames:
     lengths: Tensor
     targets: tuple[Tensor, ...]
     teacher: Teacher | None = None
+    soft_targets: Teacher | None = None
     copies: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = ()
 
     @classmethod
@@ -60,6 +63,7 @@ class LabelledFrames:
         questions: Sequence[Question],
         features: Mapping[Path, tuple[FloatArray, ...]],
         teacher: Teacher | None = None,
+        soft_targets: Teacher | None = None,
         copies: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = (),
     ) -> Self:
         """Of the tracks of all questions, each once, in their order."""
@@ -70,6 +74,7 @@ class LabelledFrames:
             torch.tensor([len(features[path][0]) for path in paths]),
             tuple(_targets(question, paths) for question in questions),
             teacher,
+            soft_targets,
             copies,
         )
 
@@ -86,6 +91,14 @@ class LabelledFrames:
         if self.teacher is None:
             return torch.empty(len(tracks), 0)
         return self.teacher.lessons([self.paths[track] for track in tracks.tolist()], offsets.tolist())
+
+    def answers(self, tracks: Tensor, offsets: Tensor) -> tuple[Tensor, ...]:
+        """What the teacher would answer of these windows, question by question, (n, classes): all 0 where it would not
+        answer, and nothing at all where it is not asked."""
+        if self.soft_targets is None:
+            return ()
+        said = self.soft_targets.lessons([self.paths[track] for track in tracks.tolist()], offsets.tolist())
+        return torch.split(said.nan_to_num(), [targets.shape[1] for targets in self.targets], dim=1)
 
     def frames_of(self, at: int) -> Iterator[Tensor]:
         """The frames of input ``at``, (frames, bands), track by track."""
@@ -172,6 +185,7 @@ class Segments(ABC):
                 self.data.cut(tracks[mine], offsets[mine], self.frames, self._copies(len(mine), generator)),
                 tuple(each[tracks[mine]] for each in self.data.targets),
                 self.data.lessons(tracks[mine], offsets[mine, 0]),
+                self.data.answers(tracks[mine], offsets[mine, 0]),
                 tracks[mine],
                 len(places),
             )
@@ -212,8 +226,12 @@ class RandomSegments(Segments):
         if self.augmentation is None:
             return batch
         first, *others = batch.windows
-        first, (*targets, lessons) = self.augmentation.apply(first, (*batch.targets, batch.lessons), draw)
-        return batch._replace(windows=(first, *others), targets=tuple(targets), lessons=lessons)
+        known = (batch.lessons, *batch.targets, *batch.soft_targets)
+        first, (lessons, *answers) = self.augmentation.apply(first, known, draw)
+        targets, soft = answers[: len(batch.targets)], answers[len(batch.targets) :]
+        return batch._replace(
+            windows=(first, *others), targets=tuple(targets), lessons=lessons, soft_targets=tuple(soft)
+        )
 
 
 @dataclass(frozen=True)
