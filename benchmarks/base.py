@@ -7,8 +7,8 @@ more it trains the recipe as it is, on every fold with three seeds. A variant is
 
     python benchmarks/base.py --data DATA --runs RUNS --name no-mixup --note "without mixup" --set mixup=0 --folds 3
 
-so that settings are chosen by one fold and what is reported stands on all. Stopped at any moment, the same command goes
-on.
+so that settings are chosen by one fold, and what is reported stands on all of them and on the other four. Stopped at
+any moment, the same command goes on; two commands may work on different folds at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from base_page import render
+from sklearn.metrics import roc_auc_score
 
 from train.atomic_write import replacing
 from train.leaks import Leaks
@@ -30,6 +31,7 @@ from train.machine import describe_machine
 from train.pipeline import Run, measure_fold, open_run
 from train.plan import Plan, commit_of_this_code
 from train.progress import say
+from train.record import Record
 from train.run_folder import fold_name
 from train.statistics import metrics
 
@@ -105,6 +107,7 @@ def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
         head: {name: round(value, 4) for name, value in metrics(record).items() if name in KEPT}
         for head, record in records.items()
     }
+    figures["kind"]["music_auroc"] = round(_music_auroc(records["kind"]), 4)
     return {
         "figures": figures,
         "epochs": fitted.epochs,
@@ -113,6 +116,15 @@ def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
         "hardware": describe_machine(),
         "commit": commit_of_this_code(),
     }
+
+
+def _music_auroc(record: Record) -> float:
+    """How well the probability of music tells it from speech and everyday sounds; made silence would be too easy."""
+    heard = [file for file in record.files if file.label != "silence"]
+    music = record.labels.index("music")
+    return float(
+        roc_auc_score([file.label == "music" for file in heard], [file.live.probabilities[music] for file in heard])
+    )
 
 
 def read_store() -> dict[str, Any]:
@@ -127,6 +139,17 @@ def keep(part: str, name: str, found: dict[str, Any]) -> None:
     """Put what was found out about a variant into a part of the store, and write the page from it."""
     store = read_store()
     store.setdefault(part, {})[name] = found
+    _write(store)
+
+
+def keep_network(name: str, variant: dict[str, Any], network: str, found: dict[str, Any]) -> None:
+    """Put one network of a variant into the store, beside those that are there."""
+    store = read_store()
+    store["variants"].setdefault(name, {**variant, "networks": {}})["networks"][network] = found
+    _write(store)
+
+
+def _write(store: dict[str, Any]) -> None:
     for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -192,8 +215,7 @@ def main() -> None:
     run = open_run(plan, arguments.runs / arguments.name, cache=arguments.cache, workers=2, resume=True)
     for fold, seed in todo:
         found = train_network(run, fold=fold, seed=seed)
-        kept[fold_name(fold, seed)] = found
-        keep("variants", arguments.name, {**variant, "networks": kept})
+        keep_network(arguments.name, variant, fold_name(fold, seed), found)
         shown = ", ".join(f"{head} {figures['file_accuracy']:.3f}" for head, figures in found["figures"].items())
         say(f"{arguments.name}, fold {fold}, seed {seed}: {shown}; {found['minutes']:.1f} minutes")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from statistics import mean
 from typing import Any
 
@@ -36,8 +35,16 @@ _COLUMNS = (
     ("mood", "file_macro_f1"),
     ("emotion", "file_accuracy"),
     ("kind", "file_accuracy"),
+    ("kind", "music_auroc"),
 )
-_NAMES = {"file_accuracy": "accuracy", "file_balanced_accuracy": "balanced", "file_macro_f1": "macro-F1"}
+CHOSEN_BY = 3
+"""The fold that settings were chosen by."""
+_NAMES = {
+    "file_accuracy": "accuracy",
+    "file_balanced_accuracy": "balanced",
+    "file_macro_f1": "macro-F1",
+    "music_auroc": "music AUROC",
+}
 
 
 def render(store: dict[str, Any]) -> str:
@@ -49,25 +56,18 @@ def render(store: dict[str, Any]) -> str:
         f"|---|---|---:|---:|---:{'|---:' * len(head)}|",
     ]
     for name, variant in store["variants"].items():
-        networks = variant["networks"]
-        folds = defaultdict(set)
-        for network in networks:
-            _, fold, _, seed = network.split("-")
-            folds[int(fold)].add(int(seed))
-        tested = "all" if len(folds) == 5 else ", ".join(str(fold) for fold in sorted(folds))
-        minutes = mean(each["minutes"] for each in networks.values())
-        parameters = next(iter(networks.values()))["parameters"]
-        figures = [_mean(networks, *column) for column in _COLUMNS]
+        every = {network: (_fold(network), each) for network, each in variant["networks"].items()}
+        chosen_by = {network: each for network, (fold, each) in every.items() if fold == CHOSEN_BY}
+        others = {network: each for network, (fold, each) in every.items() if fold != CHOSEN_BY}
         settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
         words = f"**{name}**: {variant['note']}{f' ({settings})' if settings else ''}"
-        columns = (
-            words,
-            variant["teacher"] or "none",
-            f"{tested}; {len(networks)}",
-            f"{parameters:,}",
-            f"{minutes:.0f}",
-        )
-        lines.append(f"| {' | '.join((*columns, *figures))} |")
+        if chosen_by and others:
+            lines += [
+                _line(words, variant, chosen_by | others),
+                _line(f"{name}, without fold {CHOSEN_BY}", variant, others),
+            ]
+        else:
+            lines.append(_line(words, variant, chosen_by | others))
     if store["sources"]:
         lines += ["", _SOURCES]
         asked = list(dict.fromkeys(name for found in store["sources"].values() for name in found))
@@ -84,6 +84,24 @@ def render(store: dict[str, Any]) -> str:
         {each["hardware"] for variant in store["variants"].values() for each in variant["networks"].values()}
     )
     return "\n".join([*lines, "", "Trained on: " + "; ".join(hardware) + "."]) + "\n"
+
+
+def _fold(network: str) -> int:
+    _, fold, *_ = network.split("-")
+    return int(fold)
+
+
+def _line(words: str, variant: dict[str, Any], networks: dict[str, Any]) -> str:
+    folds = sorted({_fold(network) for network in networks})
+    columns = (
+        words,
+        variant["teacher"] or "none",
+        f"{', '.join(map(str, folds))}; {len(networks)}",
+        f"{next(iter(networks.values()))['parameters']:,}",
+        f"{mean(each['minutes'] for each in networks.values()):.0f}",
+        *(_mean(networks, *column) for column in _COLUMNS),
+    )
+    return f"| {' | '.join(columns)} |"
 
 
 def _mean(networks: dict[str, Any], head: str, name: str) -> str:

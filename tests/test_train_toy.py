@@ -224,7 +224,7 @@ def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     train(music, cache, tmp_path / "run", "--all-folds", epochs=1)
     told = capsys.readouterr().out
     assert re.search(r"% of 15 files named rightly .* over 5 networks together; 95 % interval \d.*\nfew files: ", told)
-    assert "the same without --all-folds makes one" in told
+    assert "model:  none to ship, " in told
     assert f"report: {tmp_path / 'run/report/run.html'}" in told
     train(music, cache, tmp_path / "run", "--all-folds", "--resume", epochs=1)
     assert "fold-0-seed-0: done, 1 epoch\n" in capsys.readouterr().err
@@ -236,10 +236,24 @@ def test_every_fold_in_turn(music, cache, tmp_path, capsys):
         text = (report / "run.md").read_text()
         assert f"{FOLDS} networks ({FOLDS} folds, 1 seed), 15 files" in text
         assert "tested on fold 0 (folds as given; no recording in two folds); recipe lidy-parallel with batch" in text
-        assert "not calibrated" in text
+        assert "not calibrated" not in text
     capsys.readouterr()
     run("compare", tmp_path / "run", tmp_path / "run")
     assert "give the same answers on all 15 files" in capsys.readouterr().out
+    model = tmp_path / "of-all.onnx"
+    train(music, cache, tmp_path / "run", "--all-folds", "--resume", "--export", model, epochs=1)
+    assert f"model:  {model}" in capsys.readouterr().out
+    card = load_scorer(model).card
+    assert card.head.temperature != 1.0
+    assert card.metrics["files"] == 15
+    assert card.metrics["file_accuracy"] == pytest.approx(
+        sum(file.live.given == record.labels.index(file.label) for record in records for file in record.files) / 15,
+        abs=1e-4,
+    )
+    assert "trained on all folds; figures, temperature and thresholds by cross-validation" in card.provenance.protocol
+    heads = [load_scorer(tmp_path / f"run/fold-{fold}-seed-0/model.onnx").card.head for fold in range(FOLDS)]
+    assert all(each.temperature != 1.0 for each in heads)
+    assert len({each.temperature for each in heads}) > 1  # by folds in turn
 
 
 def test_a_class_without_a_good_file_is_refused(cache, tmp_path):
@@ -274,7 +288,6 @@ def test_a_model_of_other_labels_is_refused(trained, music, cache):
         (["train", "--output", "x", "--folder", ".", "--set", "epochs"], "KEY=VALUE"),
         (["train", "--output", "x", "--folder", ".", "--all-folds", "--calibration-fold", "3"], "--calibration-fold"),
         (["train", "--output", "x", "--folder", ".", "--all-folds", "--test-fold", "4"], "leave out --test-fold 4"),
-        (["train", "--output", "x", "--folder", ".", "--all-folds", "--export", "y.onnx"], "leave out --export"),
         (["train", "--output", "x", "--folder", ".", "--seeds", "2"], "goes with --all-folds"),
         (["train", "--output", "x", "--folder", ".", "--accelerator", "foo"], "auto, cpu, gpu, got 'foo'"),
         (["train", "--output", "x", "--folder", ".", "--lr", "fast"], "--lr RATE"),

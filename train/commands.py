@@ -113,14 +113,18 @@ def train(
     export_to: Annotated[
         Path | None,
         typer.Option(
-            "--export", metavar="MODEL", help="The model file; not with --all-folds.  [default: DIR/model.onnx]"
+            "--export",
+            metavar="MODEL",
+            help="The model file; with --all-folds one that has learned from all of them, and has their figures.  "
+            "[default: DIR/model.onnx; with --all-folds none]",
         ),
     ] = None,
     all_folds: Annotated[
         bool,
         typer.Option(
             "--all-folds",
-            help="Cross-validate: test on every fold in turn, and report on all of them.",
+            help="Cross-validate: test on every fold in turn, and report on all of them; with --export also make a "
+            "model of all.",
             rich_help_panel=HOW,
         ),
     ] = False,
@@ -221,10 +225,11 @@ def train(
 
     from train.atomic_write import require_writable_file, require_writable_folder
     from train.closing import closing_words
+    from train.cross_validation import cross_validate, make_model_of_all
     from train.findings import find
     from train.loop import Execution
     from train.machine import measure_latency
-    from train.pipeline import all_metrics, cross_validate, make_model, open_run
+    from train.pipeline import all_metrics, make_model, open_run
     from train.plan import Plan
     from train.public_datasets import download as download_dataset
     from train.report import write_report
@@ -233,14 +238,11 @@ def train(
     if all_folds and test_fold is not None:
         raise ConfigError(f"--all-folds tests on every fold in turn: leave out --test-fold {test_fold}, or --all-folds")
     if all_folds and calibration_fold is not None:
-        raise ConfigError("--all-folds calibrates nothing, for every fold is tested on: leave out --calibration-fold")
-    if all_folds and export_to is not None:
-        raise ConfigError("--all-folds makes a model of each fold, in --output, and none to ship: leave out --export")
+        raise ConfigError("--all-folds calibrates by the folds in turn: leave out --calibration-fold")
     if seeds > 1 and not all_folds:
         raise ConfigError(f"--seeds {seeds} goes with --all-folds: add it, or give --seed alone to train one model")
     changed: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])
-    if epochs is not None:
-        changed["epochs"] = epochs
+    changed |= {} if epochs is None else {"epochs": epochs}
     changed |= _rate(lr)
     execution = Execution(accelerator=accelerator, devices=devices, compiled=compiled)
     require_writable_folder(output, option="--output")
@@ -285,12 +287,16 @@ def train(
             plan, output, cache=cache or default_cache(), workers=workers, resume=resume, execution=execution
         )
         if all_folds:
-            records = cross_validate(run, seeds=seeds, resume=resume)
+            tested = cross_validate(run, seeds=seeds, resume=resume)
+            records = tested.records[head]
             pages, timed = output / "report", output / records[0].name / MODEL_NAME  # one for all: they are alike
-            shipped = "none to ship, for each network lacks a fold; the same without --all-folds makes one"
+            shipped = "none to ship, for each network lacks a fold; --resume with --export MODEL makes one of all"
+            if export_to is not None:
+                make_model_of_all(run, tested, export_to, resume=resume)
+                shipped = str(export_to)
         else:
             measured = make_model(run, model, resume=resume)
-            records = [measured[head]]
+            records = (measured[head],)
             for key, value in all_metrics(measured).items():
                 console.print(f"{key:24} {value:g}")
             pages, timed, shipped = output, model, str(model)

@@ -183,7 +183,7 @@ def open_run(
             raise DatasetError(f"no file of {', '.join(lost)} can be used: replace them, or leave the class out")
     _check_splits(plan, usable[0].tracks)
     folds = {track.fold for question in usable for track in question.tracks}
-    for tested, held_out in _turns(plan, usable[0].tracks):
+    for tested, held_out in turns(plan, usable[0].tracks):
         require_answers(usable[1:], folds - {tested, held_out})
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
@@ -215,11 +215,11 @@ def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
     """Refuse at the beginning what would end a run after its features, or days later in its last fold."""
     if plan.make_recipe().patience and plan.calibration_fold is None and not plan.all_folds:
         raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
-    for tested, held_out in _turns(plan, tracks):
+    for tested, held_out in turns(plan, tracks):
         split_by_fold(tracks, test_fold=tested, calibration_fold=held_out)
 
 
-def _turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
+def turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
     """The fold to test on and the one to calibrate on; of a cross-validation each fold in turn, and the fold that a
     patient recipe then watches: the one before it."""
     if not plan.all_folds:
@@ -254,7 +254,7 @@ def all_metrics(records: Mapping[str, Record]) -> dict[str, float]:
     }
 
 
-def measure_fold(
+def train_fold(
     run: Run,
     *,
     test_fold: int,
@@ -262,11 +262,11 @@ def measure_fold(
     seed: int,
     resume: bool,
     max_minutes: float | None = None,
-) -> tuple[dict[str, Record], Fitted]:
-    """Train on all other folds, measure on one, and keep a record of each question; nothing is calibrated.
+) -> tuple[Path, Fitted]:
+    """Train on all folds but one, and export: the model file, not calibrated, and how it was fitted.
 
     Args:
-        watched_fold: left out of training, for a patient recipe to stop by.
+        watched_fold: left out of training too, for a patient recipe to stop by.
         max_minutes: training ends after the epoch that passes them.
     """
     watched = set() if watched_fold is None else {watched_fold}
@@ -280,28 +280,23 @@ def measure_fold(
     fitted = run.network(stage, learned, watched, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes)
     model = run.folder / stage / MODEL_NAME
     run.export(fitted.checkpoint, model)
+    return model, fitted
+
+
+def measure_fold(
+    run: Run,
+    *,
+    test_fold: int,
+    watched_fold: int | None = None,
+    seed: int,
+    resume: bool,
+    max_minutes: float | None = None,
+) -> tuple[dict[str, Record], Fitted]:
+    """As ``train_fold``, and measure on that fold: a record of each question. Nothing is calibrated."""
+    model, fitted = train_fold(
+        run, test_fold=test_fold, watched_fold=watched_fold, seed=seed, resume=resume, max_minutes=max_minutes
+    )
     return run.evaluate(model, test_fold, fitted), fitted
-
-
-def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> list[Record]:
-    """A network for each fold and seed, trained on all other folds and measured on it; nothing is calibrated. Returns
-    the records of the first question.
-
-    A patient recipe leaves the fold before the tested one out of training, to stop by.
-    """
-    records = []
-    for seed in range(run.plan.seed, run.plan.seed + seeds):
-        for fold, watched in _turns(run.plan, run.tracks):
-            measured, _ = measure_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume)
-            records.append(measured[run.plan.head])
-            for name, record in measured.items():
-                figures = metrics(record)
-                say(
-                    f"fold {fold}, seed {seed}{'' if name == run.plan.head else f', {name}'}: "
-                    f"{figures['published_accuracy']:.1%} of {len(record.files)} files named rightly as the recipe "
-                    f"decides, {figures['file_accuracy']:.1%} as live audio is judged"
-                )
-    return records
 
 
 def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[Head, ...], Fitted]:
@@ -340,6 +335,14 @@ def _protocol(run: Run) -> str:
     )
     tested = f"tested on fold {plan.test_fold}{_disjoint(run.tracks, plan)}"
     return f"trained on folds {folds}, {tested}{calibrated}{_recipe(plan)}"
+
+
+def protocol_of_all(run: Run) -> str:
+    """Of a model that has learned from all folds."""
+    return (
+        "trained on all folds; figures, temperature and thresholds by cross-validation, of networks tested on the "
+        f"fold that they have not heard{_disjoint(run.tracks, run.plan)}{_recipe(run.plan)}"
+    )
 
 
 def _recipe(plan: Plan) -> str:
