@@ -29,18 +29,18 @@ class BaseRecipe(Recipe):
     segments_per_file: NonNegativeInt = 8
     random_gain_db: Annotated[float, Field(ge=0.0, le=60.0)] = 10.0
     equaliser_db: Annotated[float, Field(ge=0.0, le=20.0)] = 3.0
-    room: Portion = 0.2
-    behind: Portion = 0.2
+    room: Portion = 0.1
+    behind: Portion = 0.1
     bandwidth: Portion = 0.2
-    masks: Annotated[int, Field(ge=0, le=4)] = 1
-    mixup: Annotated[float, Field(ge=0.0, le=4.0)] = 0.3
+    teacher: Annotated[float, Field(ge=0.0)] = 16.0
+    soft_targets: Portion = 0.5
     balance: Portion = 0.3
     optimiser: Optimiser = "adamw"
     learning_rate: PositiveFloat = 3e-3
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     schedule: Schedule = "one-cycle"
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 40
+    epochs: PositiveInt = 24
 
     @property
     def inputs(self) -> tuple[LogMel]:
