@@ -5,7 +5,7 @@
 DATA holds the folders emotify, 4q, music_speech and esc10, each with a tracks.csv, and teacher/musicnn_msd.npz. Without
 more it trains the recipe as it is, on every fold with three seeds. A variant is tried on fold 3 alone:
 
-    python benchmarks/base.py --data DATA --runs RUNS --name no-mixup --note "without mixup" --set mixup=0 --folds 3
+    python benchmarks/base.py --data DATA --runs RUNS --name narrow --note "narrower" --set width=16 --folds 3
 
 so that settings are chosen by one fold, and what is reported stands on all of them and on the other four. Stopped at
 any moment, the same command goes on; two commands may work on different folds at once.

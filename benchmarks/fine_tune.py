@@ -35,6 +35,7 @@ def tune(arguments: argparse.Namespace, *, fold: int, seed: int, fresh: bool) ->
         head="sound",
         test_fold=fold,
         seed=seed,
+        teacher=arguments.teacher,
         start=None if fresh else arguments.runs / arguments.name / fold_name(fold, seed) / MODEL_NAME,
         name=name,
     )
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--name", default="base", help="the variant of benchmarks/base.py to begin with")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--teacher", type=Path, help="an .npz that speaks of esc10 too (default: none)")
     arguments = parser.parse_args()
     starts = [
         arguments.runs / arguments.name / fold_name(f, s) / MODEL_NAME for s in range(arguments.seeds) for f in FOLDS

@@ -11,8 +11,8 @@ import torch
 from networks import LABELS
 from tiny_training import SMALL, frames
 
-from models.errors import ConfigError
-from models.spec import Given, Head, Provenance
+from models.spec import Given, Head, LogMel, Provenance
+from train.augment import Augmentation
 from train.module import TrainingModule
 from train.question import Question
 from train.recipes import make_recipe
@@ -73,10 +73,28 @@ def test_what_nobody_labelled_is_answered_too_unless_it_is_known_as_something_el
     assert without.said[speech.path][1][0, 0] > 0.6
 
 
-def test_one_fold_is_not_enough() -> None:
-    one = [*tracks("high", 0, at=0), *tracks("low", 0, at=0)]
-    with pytest.raises(ConfigError, match=r"two folds or more, got 1 fold: give --folds, or --set soft_targets=0"):
-        soft_targets(teacher(dict.fromkeys(one, 1.0)), [Question("pitch", ("high", "low"), tuple(one))])
+def test_a_label_that_only_one_fold_has_is_not_denied() -> None:
+    common = [*tracks("high", 0, at=0), *tracks("low", 0, at=0), *tracks("high", 1, at=4), *tracks("low", 1, at=4)]
+    rare = tracks("rare", 0, at=0)
+    heard = teacher({track: float(at) for at, track in enumerate([*common, *rare])})
+    answers = soft_targets(heard, [Question("pitch", ("high", "low", "rare"), (*common, *rare))])
+    for track in (*common, *rare):
+        assert answers.said[track.path][1].sum() == pytest.approx(2.0 if track.fold == 1 else 0.0)
+
+
+def test_in_one_fold_no_track_is_answered_by_its_own_artist() -> None:
+    """An artist whose tracks, and no others, are high where the teacher says little."""
+    usual = [
+        replace(track, group=f"{track.path}") for label in ("high", "low") for track in tracks(label, 0, at=0, n=12)
+    ]
+    odd = [Track(Path(f"odd-{at}.wav"), "high", 0, group="odd") for at in range(12)]
+    heard = teacher({track: -9.0 if track.label == "low" or track in odd else 9.0 for track in (*usual, *odd)})
+    pitch = Question("pitch", ("high", "low"), (*usual, *odd))
+    answers = soft_targets(heard, [pitch])
+    assert all(answers.said[track.path][1][0].argmax() == 1 for track in odd)
+    assert answers.origin == soft_targets(heard, [pitch]).origin
+    moved = replace(pitch, tracks=tuple(replace(track, fold=at % 2) for at, track in enumerate(pitch.tracks)))
+    assert answers.origin != soft_targets(heard, [moved]).origin
 
 
 def taught(share: float) -> TrainingModule:
@@ -110,3 +128,20 @@ def test_labels_give_way_to_them_by_their_share() -> None:
     torch.testing.assert_close(module.training_step(batch, 0), -(targets * logits).sum(1).mean())
     alone = batch._replace(soft_targets=())
     torch.testing.assert_close(module.training_step(alone, 0), -(batch.targets[0] * logits).sum(1).mean())
+
+
+def test_they_are_mixed_as_labels_are() -> None:
+    module = taught(0.5)
+    batches, (spec,) = module.train_dataloader(), module.card.inputs
+    assert isinstance(batches, RandomSegments)
+    assert isinstance(spec, LogMel)
+    mixup = Augmentation(spec, mixup=1.0)
+    (plain,) = replace(batches, augmentation=None, batch_size=999)
+    (mixed,) = replace(batches, augmentation=mixup, batch_size=999)
+    answered = plain.soft_targets[0].sum(1) > 0
+    (targets,), (soft,) = mixed.targets, mixed.soft_targets
+    assert not torch.equal(mixed.windows[0], plain.windows[0])
+    assert (soft[~answered] == 0).all()
+    both = answered & (soft.sum(1) > 0.999)
+    torch.testing.assert_close(soft[both], torch.tensor([0.2, 0.3, 0.5]).expand(int(both.sum()), 3))
+    assert (targets.sum(1) > 0.999).all()

@@ -5,7 +5,7 @@ What a person sees is the running vote (``models.vote``), so both are fitted to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.errors import DatasetError
 from models.half_life import DEFAULT_HALF_LIFE_S
 from models.spec import Head
 from models.vote import RunningVote
+from train.progress import say
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
@@ -41,6 +42,12 @@ class ScoredTracks:
     windows: Sequence[FloatArray]
     targets: IntArray
     hop_s: float
+
+    @classmethod
+    def joined(cls, parts: Sequence[ScoredTracks]) -> ScoredTracks:
+        """The tracks of all parts."""
+        windows = [each for part in parts for each in part.windows]
+        return cls(windows, np.concatenate([part.targets for part in parts]), parts[0].hop_s)
 
     def tempered(self, temperature: float) -> ScoredTracks:
         """As they would be if the logits had been divided by ``temperature`` (again)."""
@@ -138,3 +145,19 @@ def calibrate(head: Head, scored: ScoredTracks) -> Head:
         raise DatasetError("expected tracks to calibrate on, got none")
     temperature = round(fit_temperature(scored), 4)
     return choose_enter(head.model_copy(update={"temperature": temperature}), scored.tempered(temperature))
+
+
+def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
+    """Each head calibrated by what was said to its question, at temperature 1; as it is where nothing was. Tells what
+    was found, and ``by`` what."""
+    calibrated = []
+    for head in heads:
+        if head.name in answers:
+            fitted = calibrate(head, answers[head.name])
+            words = f"temperature {fitted.temperature:g}{end_of_range(fitted.temperature)}, enter {fitted.enter:g}"
+            say(f"{head.name}: calibrated by {by}: {words}")
+        else:
+            fitted = head
+            say(f"{head.name}: no track in {by}, not calibrated")
+        calibrated.append(fitted)
+    return tuple(calibrated)

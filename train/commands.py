@@ -314,7 +314,7 @@ def export(
     """Write a training checkpoint as a model file, as it stands: not calibrated, without figures.
 
     For a look at a network while it trains; `train` itself ends with a measured model file, calibrated
-    if it was given a --calibration-fold.
+    if it was given a --calibration-fold, or --all-folds.
     """
     need_training_packages()
     from rich.console import Console

@@ -260,9 +260,14 @@ class TrainingModule(lightning.LightningModule):
             "inputs": [spec.model_dump(mode="json") for spec in self.card.inputs],
             "training tracks": self.training_frames.describe(),
             "start": self._start,
-            "teacher": "none" if self.training_frames.teacher is None else self.training_frames.teacher.describe(),
+            "teacher": self._taught_by(),
             "validation tracks": "none" if self.validation_frames is None else self.validation_frames.describe(),
         }
+
+    def _taught_by(self) -> str:
+        teacher, soft = self.training_frames.teacher, self.training_frames.soft_targets
+        words = "none" if teacher is None else teacher.describe()
+        return words if soft is None else f"{words}, soft targets {soft.origin}"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the card in, with the epochs done so far, so that a checkpoint can be exported by itself."""

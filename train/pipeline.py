@@ -2,15 +2,18 @@
 
 Nothing is chosen on the test fold. Temperature, thresholds and, with patience, the number of epochs are fitted on the
 calibration fold with a network that has not heard it; the network that ships then learns from that fold too, with the
-same settings, a learning rate that was found included.
+same settings, a learning rate that was found included. Where every fold is tested in turn, see
+``train.cross_validation``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -19,7 +22,7 @@ from models.model_file import open_model
 from models.scorer import AskedFirst, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
-from train.calibration import calibrate, end_of_range
+from train.calibration import ScoredTracks, calibrate_heads
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card
 from train.features import RECODINGS, TrackFeatures, read_features
@@ -45,6 +48,8 @@ from train.track import Track, describe_counts, describe_folds, labels_of
 from train.wording import counted
 
 _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
+_ENOUGH_TRACKS = 1_000
+"""To calibrate a head on: two numbers are not known better by more, and their windows would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +130,46 @@ class Run:
             say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
         return fitted
 
-    def export(self, checkpoint: Path, path: Path, *, heads: tuple[Head, ...] = ()) -> None:
-        """Write a checkpoint as a model file, compared on real windows; with calibrated heads if given."""
+    def export(
+        self,
+        checkpoint: Path,
+        path: Path,
+        *,
+        heads: tuple[Head, ...] = (),
+        calibrated_by: str = "",
+        figures: Mapping[str, float] | None = None,
+    ) -> None:
+        """Write a checkpoint as a model file, compared on real windows; with calibrated heads if given, what they were
+        calibrated by in words, and figures."""
         network, card = load_checkpoint(checkpoint)
-        card = card.model_copy(update={"heads": heads or card.heads})
+        protocol = card.provenance.protocol + calibrated_by
+        card = card.model_copy(
+            update={
+                "heads": heads or card.heads,
+                "metrics": dict(figures or card.metrics),
+                "provenance": card.provenance.model_copy(update={"protocol": protocol}),
+            }
+        )
         some = islice(self.features.features.values(), _PARITY_TRACKS)
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
+
+    def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
+        """By question, what a network says of a fold, at temperature 1: of many tracks some, every so-manieth. Without
+        the questions that are not asked there."""
+        answers = {}
+        with TemporaryDirectory() as folder:
+            # What is scored is what will run. No model stands in the run's folder before it is calibrated.
+            self.export(checkpoint, model := Path(folder) / MODEL_NAME)
+            scorer = load_scorer(model, ScorerKind.ONNX)
+            for question in self.questions:
+                tracks = question.in_folds({fold}).tracks
+                if tracks:
+                    some = tracks[:: math.ceil(len(tracks) / _ENOUGH_TRACKS)]
+                    answers[question.name] = score_windows(
+                        AskedFirst(scorer, question.name), some, self.features.features
+                    )
+        return answers
 
     def evaluate(self, model: Path, fold: int, fitted: Fitted) -> dict[str, Record]:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
@@ -262,8 +300,8 @@ def train_fold(
     seed: int,
     resume: bool,
     max_minutes: float | None = None,
-) -> tuple[Path, Fitted]:
-    """Train on all folds but one, and export: the model file, not calibrated, and how it was fitted.
+) -> Fitted:
+    """Train on all folds but one.
 
     Args:
         watched_fold: left out of training too, for a patient recipe to stop by.
@@ -271,16 +309,20 @@ def train_fold(
     """
     watched = set() if watched_fold is None else {watched_fold}
     learned = run.folds - watched - {test_fold}
-    stage = fold_name(test_fold, seed)
     stopped = "" if watched_fold is None else f"; stopped by the loss on fold {watched_fold}"
     protocol = (
         f"trained on folds {sorted(learned)}, tested on fold {test_fold}"
         f"{_disjoint(run.tracks, run.plan)}{stopped}{_recipe(run.plan)}"
     )
-    fitted = run.network(stage, learned, watched, protocol=protocol, resume=resume, seed=seed, max_minutes=max_minutes)
-    model = run.folder / stage / MODEL_NAME
-    run.export(fitted.checkpoint, model)
-    return model, fitted
+    return run.network(
+        fold_name(test_fold, seed),
+        learned,
+        watched,
+        protocol=protocol,
+        resume=resume,
+        seed=seed,
+        max_minutes=max_minutes,
+    )
 
 
 def measure_fold(
@@ -292,10 +334,12 @@ def measure_fold(
     resume: bool,
     max_minutes: float | None = None,
 ) -> tuple[dict[str, Record], Fitted]:
-    """As ``train_fold``, and measure on that fold: a record of each question. Nothing is calibrated."""
-    model, fitted = train_fold(
+    """As ``train_fold``, and export and measure on that fold: a record of each question. Nothing is calibrated."""
+    fitted = train_fold(
         run, test_fold=test_fold, watched_fold=watched_fold, seed=seed, resume=resume, max_minutes=max_minutes
     )
+    model = run.folder / fold_name(test_fold, seed) / MODEL_NAME
+    run.export(fitted.checkpoint, model)
     return run.evaluate(model, test_fold, fitted), fitted
 
 
@@ -305,24 +349,9 @@ def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[H
     protocol = f"held out: folds {calibration_fold} (calibration) and {plan.test_fold} (test)"
     learned = run.folds - {calibration_fold, plan.test_fold}
     fitted = run.network(HELD_OUT, learned, {calibration_fold}, protocol=protocol, resume=resume)
-    model = run.folder / HELD_OUT / MODEL_NAME
-    run.export(fitted.checkpoint, model)
-    scorer = load_scorer(model, ScorerKind.ONNX)
-    heads = []
-    for question in run.questions:
-        asked = AskedFirst(scorer, question.name)
-        tracks = question.in_folds({calibration_fold}).tracks
-        head = asked.card.head
-        if tracks:
-            head = calibrate(head, score_windows(asked, tracks, run.features.features))
-        heads.append(head)
-        say(
-            f"{question.name}: calibrated on fold {calibration_fold}: temperature {head.temperature:g}"
-            f"{end_of_range(head.temperature)}, enter {head.enter:g}"
-            if tracks
-            else f"{question.name}: no track in fold {calibration_fold}, not calibrated"
-        )
-    return tuple(heads), fitted
+    _, card = load_checkpoint(fitted.checkpoint)
+    answers = run.answers(fitted.checkpoint, calibration_fold)
+    return calibrate_heads(card.heads, answers, by=f"fold {calibration_fold}"), fitted
 
 
 def _protocol(run: Run) -> str:

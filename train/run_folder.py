@@ -7,7 +7,7 @@ from typing import Final
 HELD_OUT: Final = "held-out"
 """Sub-folder of the network that calibration is fitted to."""
 FINAL: Final = "final"
-"""Sub-folder of the network that ships, trained on the calibration fold too."""
+"""Sub-folder of the network that ships, trained on the calibration fold too or, with all of them tested, on all."""
 RECORDS_NAME: Final = "records"
 """Sub-folder of the records of what was measured."""
 MODEL_NAME: Final = "model.onnx"

@@ -28,11 +28,13 @@ _LEAST_SPREAD = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """By file: where the teacher listened, seconds (places,), ascending, and what it said, (places, outputs)."""
+    """By file: where the teacher listened, seconds (places,), ascending, and what it said, (places, outputs).
+    ``origin`` tells one that was made of another from those made in another way."""
 
     said: Mapping[Path, tuple[FloatArray, FloatArray]]
     outputs: int
     seconds_per_frame: float
+    origin: str = ""
 
     def lessons(self, paths: Sequence[Path], offsets: Sequence[int]) -> Tensor:
         """Of the windows of ``paths`` that begin ``offsets`` frames after the beginning: (n, outputs), between what

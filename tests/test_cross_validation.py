@@ -1,0 +1,136 @@
+"""Who is calibrated by whom where every fold is tested, and what the model of all folds is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from records import LABELS, random_record
+
+from models.spec import Head
+from train import cross_validation
+from train.calibration import ScoredTracks, calibrate_heads
+from train.cross_validation import cross_validate, make_model_of_all
+from train.loop import Fitted
+
+HEADS = (Head(name="genre", labels=LABELS), Head(name="mood", labels=LABELS))
+FOLDS = (0, 1, 2, 3)
+MOOD = {1, 3}
+"""Folds that mood is asked in."""
+
+
+@dataclass
+class FakeRun:
+    """Networks are their folds and seeds; what they say has the fold as its only target."""
+
+    folder: Path
+    exported: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trained: list[tuple[Any, ...]] = field(default_factory=list)
+    questions = tuple(SimpleNamespace(name=head.name) for head in HEADS)
+    plan = SimpleNamespace(seed=5, head="genre")
+    tracks = ()
+    folds = frozenset(FOLDS)
+
+    def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
+        assert checkpoint.name.startswith(f"fold-{fold}-")
+        said = ScoredTracks([np.full((2, 3), 1 / 3)], np.array([fold]), 0.34)
+        return {head.name: said for head in HEADS if head.name == "genre" or fold in MOOD}
+
+    def export(self, checkpoint: Path, path: Path, **changed: Any) -> None:
+        self.exported[checkpoint.name] = {"path": path, **changed}
+
+    def evaluate(self, model: Path, fold: int, _fitted: Fitted) -> dict[str, Any]:
+        (changed,) = (each for each in self.exported.values() if each["path"] == model)
+        seed = int(model.parent.name.rpartition("-")[2])
+        records = {}
+        for head in changed["heads"]:
+            if head.name == "genre" or fold in MOOD:
+                record = random_record(0.7, fold=fold, seed=seed, start=100 * fold)
+                card = record.card.model_copy(update={"heads": (head,)})
+                records[head.name] = record.model_copy(update={"card": card})
+        return records
+
+    def network(self, stage: str, training: set[int], *, like: Fitted, **_others: Any) -> Fitted:
+        self.trained.append((stage, training, like))
+        return fitted("final", epochs=like.best_epoch or like.epochs, rate=like.learning_rate)
+
+
+def fitted(name: str, *, epochs: int, rate: float = 0.1) -> Fitted:
+    return Fitted(Path(name), learning_rate=rate, epochs=epochs, best_epoch=None, minutes=1.0, stopped="all epochs")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    def train_fold(_run: FakeRun, *, test_fold: int, seed: int, **_others: Any) -> Fitted:
+        return fitted(f"fold-{test_fold}-seed-{seed}", epochs=10 * ((test_fold + 1) % 4))
+
+    def heads_of(heads: tuple[Head, ...], answers: dict[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
+        """The folds that each was calibrated by, as digits of its temperature."""
+        said = {name: "".join(map(str, each.targets)) for name, each in answers.items()}
+        return tuple(
+            head.model_copy(update={"temperature": float("1" + said[head.name]) if head.name in said else 1.0})
+            for head in heads
+        )
+
+    fakes: dict[str, Callable[..., Any]] = {
+        "train_fold": train_fold,
+        "turns": lambda *_: [(fold, None) for fold in FOLDS],
+        "load_checkpoint": lambda _: (None, SimpleNamespace(heads=HEADS)),
+        "calibrate_heads": heads_of,
+        "protocol_of_all": lambda _: "",
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(cross_validation, name, fake)
+    return FakeRun(tmp_path)
+
+
+def test_each_is_calibrated_by_the_nearest_fold_before_that_answers(run: FakeRun) -> None:
+    tested = cross_validate(run, seeds=2, resume=False)  # type: ignore[arg-type]
+    for seed in (5, 6):
+        temperatures = {
+            fold: [head.temperature for head in run.exported[f"fold-{fold}-seed-{seed}"]["heads"]] for fold in FOLDS
+        }
+        # Folds as digits after a 1; a plain 1 is nobody's.
+        assert temperatures == {0: [13.0, 13.0], 1: [10.0, 1.0], 2: [11.0, 11.0], 3: [12.0, 11.0]}
+    assert "from fold 1, 2 by networks that have not heard it" in run.exported["fold-3-seed-5"]["calibrated_by"]
+    assert [(each.seed, each.fold) for each in tested.records["genre"]] == [(s, f) for s in (5, 6) for f in FOLDS]
+    assert [(each.seed, each.fold) for each in tested.records["mood"]] == [(s, f) for s in (5, 6) for f in sorted(MOOD)]
+    assert len(tested.answers) == len(tested.fitted) == len(FOLDS)  # of the first seed
+
+
+def test_the_model_of_all_is_calibrated_by_all_and_trained_as_the_network_in_the_middle(run: FakeRun) -> None:
+    tested = cross_validate(run, seeds=2, resume=False)  # type: ignore[arg-type]
+    make_model_of_all(run, tested, run.folder / "of-all.onnx", resume=False)  # type: ignore[arg-type]
+    ((stage, training, like),) = run.trained
+    assert (stage, training, like.epochs) == ("final", set(FOLDS), 20)
+    made = run.exported["final"]
+    assert made["path"] == run.folder / "of-all.onnx"
+    assert [head.temperature for head in made["heads"]] == [10123.0, 113.0]
+    files = len(tested.records["genre"][0].files)
+    assert made["figures"]["files"] == len(FOLDS) * files  # once, whatever the seeds
+    assert made["figures"]["mood.files"] == len(MOOD) * files
+    assert "ece_vote_after" in made["figures"]
+    assert "mood.ece_vote_after" not in made["figures"]  # one of its networks was not calibrated
+
+
+def test_of_networks_that_stopped_alike_the_rate_in_the_middle_is_taken(run: FakeRun) -> None:
+    tested = cross_validate(run, resume=False)  # type: ignore[arg-type]
+    alike = [fitted("x", epochs=7, rate=rate) for rate in (0.3, 0.1, 0.2)]
+    make_model_of_all(run, replace(tested, fitted=alike), run.folder / "x.onnx", resume=False)  # type: ignore[arg-type]
+    assert run.trained[0][2].learning_rate == 0.2
+
+
+def test_a_head_that_nothing_was_said_to_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    windows = [np.array([[0.8, 0.1, 0.1]] * 4), np.array([[0.2, 0.7, 0.1]] * 4)]
+    said = {"genre": ScoredTracks(windows, np.array([0, 1]), 0.34)}
+    genre, mood = calibrate_heads(HEADS, said, by="fold 3")
+    assert genre.temperature != 1.0
+    assert mood == HEADS[1]
+    told = capsys.readouterr().err
+    assert "genre: calibrated by fold 3: temperature " in told
+    assert "mood: no track in fold 3, not calibrated" in told
