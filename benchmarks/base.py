@@ -16,19 +16,22 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 from base_page import render
+from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 
 from train.atomic_write import replacing
 from train.leaks import Leaks
 from train.machine import describe_machine
-from train.pipeline import Run, measure_fold, open_run
+from train.pipeline import Run, open_run, train_fold
 from train.plan import Plan, commit_of_this_code
 from train.progress import say
 from train.record import Record
@@ -102,7 +105,8 @@ def _silences(folder: Path) -> Iterator[dict[str, str]]:
 
 def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
     """Train and measure one network; return what the store keeps of it."""
-    records, fitted = measure_fold(run, test_fold=fold, seed=seed, resume=True)
+    fitted = train_fold(run, test_fold=fold, seed=seed, resume=True)
+    records = run.measure(fitted, fold)
     figures = {
         head: {name: round(value, 4) for name, value in metrics(record).items() if name in KEPT}
         for head, record in records.items()
@@ -137,22 +141,25 @@ def read_store() -> dict[str, Any]:
 
 def keep(part: str, name: str, found: dict[str, Any]) -> None:
     """Put what was found out about a variant into a part of the store, and write the page from it."""
-    store = read_store()
-    store.setdefault(part, {})[name] = found
-    _write(store)
+    with _changed() as store:
+        store.setdefault(part, {})[name] = found
 
 
 def keep_network(name: str, variant: dict[str, Any], network: str, found: dict[str, Any]) -> None:
     """Put one network of a variant into the store, beside those that are there."""
-    store = read_store()
-    store["variants"].setdefault(name, {**variant, "networks": {}})["networks"][network] = found
-    _write(store)
+    with _changed() as store:
+        store["variants"].setdefault(name, {**variant, "networks": {}})["networks"][network] = found
 
 
-def _write(store: dict[str, Any]) -> None:
-    for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+@contextmanager
+def _changed() -> Iterator[dict[str, Any]]:
+    # What another command finds out meanwhile must not be lost.
+    with FileLock(Path(tempfile.gettempdir()) / "genrescope-base.lock"):
+        store = read_store()
+        yield store
+        for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
 
 def parse_settings(texts: list[str]) -> dict[str, str | int | float]:

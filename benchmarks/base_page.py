@@ -56,18 +56,13 @@ def render(store: dict[str, Any]) -> str:
         f"|---|---|---:|---:|---:{'|---:' * len(head)}|",
     ]
     for name, variant in store["variants"].items():
-        every = {network: (_fold(network), each) for network, each in variant["networks"].items()}
-        chosen_by = {network: each for network, (fold, each) in every.items() if fold == CHOSEN_BY}
-        others = {network: each for network, (fold, each) in every.items() if fold != CHOSEN_BY}
+        networks = variant["networks"]
+        others = {network: each for network, each in networks.items() if _fold(network) != CHOSEN_BY}
         settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
         words = f"**{name}**: {variant['note']}{f' ({settings})' if settings else ''}"
-        if chosen_by and others:
-            lines += [
-                _line(words, variant, chosen_by | others),
-                _line(f"{name}, without fold {CHOSEN_BY}", variant, others),
-            ]
-        else:
-            lines.append(_line(words, variant, chosen_by | others))
+        lines.append(_line(words, variant, networks))
+        if 0 < len(others) < len(networks):
+            lines.append(_line(f"{name}, without fold {CHOSEN_BY}", variant, others))
     if store["sources"]:
         lines += ["", _SOURCES]
         asked = list(dict.fromkeys(name for found in store["sources"].values() for name in found))

@@ -15,7 +15,7 @@ from typing import Any
 
 from base import keep, parse_settings
 
-from train.pipeline import measure_fold, open_run
+from train.pipeline import open_run, train_fold
 from train.plan import Plan
 from train.progress import say
 from train.run_folder import MODEL_NAME, fold_name
@@ -41,7 +41,8 @@ def tune(arguments: argparse.Namespace, *, fold: int, seed: int, fresh: bool) ->
     )
     folder = arguments.runs / f"{name}-esc10" / fold_name(fold, seed)
     run = open_run(plan, folder, cache=arguments.cache, workers=2, resume=True)
-    records, fitted = measure_fold(run, test_fold=fold, seed=seed, resume=True)
+    fitted = train_fold(run, test_fold=fold, seed=seed, resume=True)
+    records = run.measure(fitted, fold)
     accuracy = metrics(records["sound"])["file_accuracy"]
     say(f"{name}, fold {fold}, seed {seed}: {accuracy:.3f} after {fitted.minutes:.1f} minutes")
     return accuracy

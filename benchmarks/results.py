@@ -28,7 +28,7 @@ from train.atomic_write import replacing
 from train.compare import compare
 from train.leaks import Leaks
 from train.machine import describe_machine
-from train.pipeline import measure_fold, open_run
+from train.pipeline import open_run, train_fold
 from train.plan import Plan, commit_of_this_code
 from train.progress import say
 from train.record import read_record
@@ -197,7 +197,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
     )
     folder = options.runs / cell.name
     run = open_run(plan, folder, cache=options.cache, workers=1, resume=True)
-    records, fitted = measure_fold(
+    fitted = train_fold(
         run,
         test_fold=cell.fold,
         watched_fold=cell.watched_fold,
@@ -205,7 +205,7 @@ def train_cell(cell: Cell, options: Options) -> dict[str, Any]:
         resume=True,
         max_minutes=options.minutes,
     )
-    record = records[plan.head]
+    record = run.measure(fitted, cell.fold)[plan.head]
     return {
         "name": cell.name,
         "figures": {name: value for name, value in metrics(record).items() if name in FIGURES},

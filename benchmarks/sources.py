@@ -32,7 +32,7 @@ from train.evaluate import windows_of
 from train.export import load_checkpoint
 from train.features import read_features
 from train.leaks import Leaks
-from train.pipeline import measure_fold, open_run
+from train.pipeline import open_run, train_fold
 from train.plan import Plan
 from train.progress import say
 from train.run_folder import fold_name
@@ -138,7 +138,7 @@ def main() -> None:
         )
         path = arguments.runs / f"{arguments.name}-exchanged" / first
         run = open_run(plan, path, cache=arguments.cache, workers=2, resume=True)
-        records, _ = measure_fold(run, test_fold=_TESTED, seed=0, resume=True)
+        records = run.measure(train_fold(run, test_fold=_TESTED, seed=0, resume=True), _TESTED)
         found[f"exchanged, electronic of {first}"] = metrics(records["genre"])["file_balanced_accuracy"]
     keep("sources", arguments.name, {name: round(value, 4) for name, value in found.items()})
     for name, value in found.items():

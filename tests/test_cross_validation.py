@@ -44,9 +44,9 @@ class FakeRun:
     def export(self, checkpoint: Path, path: Path, **changed: Any) -> None:
         self.exported[checkpoint.name] = {"path": path, **changed}
 
-    def evaluate(self, model: Path, fold: int, _fitted: Fitted) -> dict[str, Any]:
-        (changed,) = (each for each in self.exported.values() if each["path"] == model)
-        seed = int(model.parent.name.rpartition("-")[2])
+    def measure(self, fitted: Fitted, fold: int, **changed: Any) -> dict[str, Any]:
+        self.exported[fitted.checkpoint.name] = changed
+        seed = int(fitted.checkpoint.name.rpartition("-")[2])
         records = {}
         for head in changed["heads"]:
             if head.name == "genre" or fold in MOOD:

@@ -17,7 +17,7 @@ from train.loop import Fitted
 from train.pipeline import Run, all_metrics, protocol_of_all, train_fold, turns
 from train.progress import say
 from train.record import Record
-from train.run_folder import FINAL, MODEL_NAME, fold_name
+from train.run_folder import FINAL
 from train.statistics import metrics
 
 Answers = Mapping[str, ScoredTracks]
@@ -44,18 +44,15 @@ def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> CrossValidated:
     first: tuple[list[Answers], list[Fitted]] | None = None
     folds = turns(run.plan, run.tracks)
     for seed in range(run.plan.seed, run.plan.seed + seeds):
-        answers: list[Answers] = []
+        said: list[tuple[int, Answers]] = []
         fitted: list[Fitted] = []
-        before: list[tuple[int, Answers]] = []
         for fold, watched in folds:
             fitted.append(train_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume))
-            answers.append(run.answers(fitted[-1].checkpoint, fold))
-            if before:
-                measured.append(_measure(run, fitted[-1], fold=fold, seed=seed, before=before))
-            before.insert(0, (fold, answers[-1]))
-        # It stands at the end of those before, and no figure is of its own calibration.
-        measured.append(_measure(run, fitted[0], fold=folds[0][0], seed=seed, before=before[:-1]))
-        first = first or (answers, fitted)
+            if said:
+                measured.append(_measure(run, fitted[-1], fold=fold, seed=seed, before=said[::-1]))
+            said.append((fold, run.answers(fitted[-1].checkpoint, fold)))
+        measured.append(_measure(run, fitted[0], fold=folds[0][0], seed=seed, before=said[:0:-1]))
+        first = first or ([answers for _, answers in said], fitted)
     assert first is not None
     records: dict[str, list[Record]] = {}
     for question in run.questions:
@@ -99,9 +96,7 @@ def _measure(
     folds = sorted({other for other, _ in used.values()})
     by = f"fold {', '.join(map(str, folds))} by networks that have not heard it"
     heads = calibrate_heads(card.heads, {name: said for name, (_, said) in used.items()}, by=by)
-    model = run.folder / fold_name(fold, seed) / MODEL_NAME
-    run.export(fitted.checkpoint, model, heads=heads, calibrated_by=f"; temperature and thresholds from {by}")
-    records = run.evaluate(model, fold, fitted)
+    records = run.measure(fitted, fold, heads=heads, calibrated_by=f"; temperature and thresholds from {by}")
     for name, record in records.items():
         figures = metrics(record)
         say(

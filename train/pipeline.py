@@ -189,6 +189,15 @@ class Run:
             records[question.name] = record
         return records
 
+    def measure(
+        self, fitted: Fitted, fold: int, *, heads: tuple[Head, ...] = (), calibrated_by: str = ""
+    ) -> dict[str, Record]:
+        """Export a network into its own folder, with calibrated heads if given, and evaluate that very file on a fold
+        that it has not heard."""
+        model = fitted.checkpoint.parent / MODEL_NAME
+        self.export(fitted.checkpoint, model, heads=heads, calibrated_by=calibrated_by)
+        return self.evaluate(model, fold, fitted)
+
     def _records(self, question: Question) -> Path:
         folder = self.folder / RECORDS_NAME
         return folder if question.name == self.questions[0].name else folder / question.name
@@ -323,24 +332,6 @@ def train_fold(
         seed=seed,
         max_minutes=max_minutes,
     )
-
-
-def measure_fold(
-    run: Run,
-    *,
-    test_fold: int,
-    watched_fold: int | None = None,
-    seed: int,
-    resume: bool,
-    max_minutes: float | None = None,
-) -> tuple[dict[str, Record], Fitted]:
-    """As ``train_fold``, and export and measure on that fold: a record of each question. Nothing is calibrated."""
-    fitted = train_fold(
-        run, test_fold=test_fold, watched_fold=watched_fold, seed=seed, resume=resume, max_minutes=max_minutes
-    )
-    model = run.folder / fold_name(test_fold, seed) / MODEL_NAME
-    run.export(fitted.checkpoint, model)
-    return run.evaluate(model, test_fold, fitted), fitted
 
 
 def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[Head, ...], Fitted]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -160,8 +161,10 @@ def _comparable(plan: Plan) -> dict[str, object]:
     return plan.model_dump(mode="json", exclude={"settings"}) | plan.make_recipe().model_dump(exclude={"epochs"})
 
 
+@cache
 def commit_of_this_code() -> str:
-    """The git commit that this code is checked out from; ``unknown`` for an installed copy."""
+    """The git commit that this code is checked out from; ``unknown`` for an installed copy. That of the first call:
+    what is committed while a process trains is not what it runs."""
 
     def git(*arguments: str) -> str:
         here = Path(__file__)
