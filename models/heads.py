@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
@@ -17,3 +17,10 @@ class Heads(nn.ModuleList):
     def forward(self, hidden: Tensor) -> dict[str, Tensor]:
         """``hidden`` (batch, features); returns each head's logits, (batch, classes)."""
         return {name: head(hidden) for name, head in zip(self.names, self, strict=True)}
+
+    def without(self, names: Collection[str]) -> Heads:
+        """The heads, weights and all, but for these."""
+        kept = Heads(0, {})
+        kept.names = tuple(name for name in self.names if name not in names)
+        kept.extend(head for name, head in zip(self.names, self, strict=True) if name in kept.names)
+        return kept

@@ -32,7 +32,7 @@ class FakeRun:
     exported: dict[str, dict[str, Any]] = field(default_factory=dict)
     trained: list[tuple[Any, ...]] = field(default_factory=list)
     questions = tuple(SimpleNamespace(name=head.name) for head in HEADS)
-    plan = SimpleNamespace(seed=5, head="genre")
+    plan = SimpleNamespace(seed=5, head="genre", auxiliary=())
     tracks = ()
     folds = frozenset(FOLDS)
 

@@ -14,7 +14,9 @@ from models.errors import ConfigError, DatasetError
 from models.onnx_scorer import OnnxScorer
 from models.scorer import AskedFirst, load_scorer
 from models.spec import Given, Head
+from train.export import noise_windows
 from train.module import TrainingModule
+from train.plan import Plan
 from train.question import Question, all_tracks, read_questions
 from train.recipes import make_recipe
 from train.record import read_record
@@ -156,9 +158,11 @@ def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", [])
     common = ["--set", "segments_per_file=4", "--epochs", 3, "--cache", tmp_path / "cache", "--workers", 0]
     asked = ["--also", "rough=rough", "--also", "tone=dark,bright", "--given", "rough=no"]
+    asked += ["--also", "loud=rough", "--auxiliary", "loud"]
     run("train", "--table", table, *asked, "--calibration-fold", 3, *common, "--output", tmp_path / "run")
     said = capsys.readouterr()
     assert "rough: no 6, yes 3" in said.err
+    assert "loud: no 6, yes 3" in said.err  # learned, but the model has no head for it
     assert "tone: no track in fold 4, not measured there" in said.err
     assert "rough.file_accuracy" in said.out
     scorer = load_scorer(tmp_path / "run/model.onnx")
@@ -170,6 +174,8 @@ def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, 
     given = Given(head="rough", label="no")
     assert [head.given for head in scorer.card.heads] == [given, None, given]
     assert "rough.file_accuracy" in scorer.card.metrics
+    assert not any(name.startswith("loud.") for name in scorer.card.metrics)
+    assert set(scorer.score(noise_windows(scorer.card))) == {"genre", "rough", "tone"}
     record = read_record(tmp_path / "run/records/rough/fold-4-seed-0.json")
     assert record.labels == ("no", "yes")
     assert len(record.files) == 3
@@ -216,6 +222,21 @@ def test_what_is_given_must_be_an_answer(table, tmp_path, capsys, monkeypatch):
     assert "expected an answer to one of the questions (--given), such as kind=music, got 'rough=maybe'" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+@pytest.mark.parametrize("auxiliary", ["mood", "genre", "rough"])
+def test_only_a_further_question_that_no_other_hangs_on_is_auxiliary(table, auxiliary):
+    plan = Plan(
+        recipe="base",
+        tables=(table,),
+        also=("rough=rough",),
+        given="rough=no",
+        auxiliary=(auxiliary,),
+        test_fold=4,
+        name="x",
+    )
+    with pytest.raises(ConfigError, match=rf"other than that of --given, got {auxiliary}"):
+        plan.read_questions()
 
 
 def test_a_rare_label_may_count_for_more():

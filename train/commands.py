@@ -175,6 +175,16 @@ def train(
             rich_help_panel=AUDIO,
         ),
     ] = None,
+    auxiliary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--auxiliary",
+            metavar="NAME",
+            help="A question of --also that only training asks, because it helps to learn the others: the "
+            "model does not answer it; with --all-folds it is measured all the same. Repeat for more.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
     given: Annotated[
         str | None,
         typer.Option(
@@ -271,6 +281,7 @@ def train(
         description=description,
         head=head,
         also=tuple(also or ()),
+        auxiliary=tuple(auxiliary or ()),
         given=given,
         teacher=teacher,
         start=start,

@@ -74,12 +74,17 @@ def make_model_of_all(run: Run, tested: CrossValidated, model: Path, *, resume: 
     _, card = load_checkpoint(fitted.checkpoint)
     parts = {head.name: [each[head.name] for each in tested.answers if head.name in each] for head in card.heads}
     answers = {name: ScoredTracks.joined(each) for name, each in parts.items() if each}
-    together = {name: _together(records, run.plan.seed) for name, records in tested.records.items() if records}
+    together = {
+        name: _together(records, run.plan.seed)
+        for name, records in tested.records.items()
+        if records and name not in run.plan.auxiliary
+    }
     run.export(
         fitted.checkpoint,
         model,
         heads=calibrate_heads(card.heads, answers, by="all folds"),
         figures=all_metrics(together),
+        to_ship=True,
     )
 
 

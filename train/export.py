@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from torch import nn
 from models.architectures import build
 from models.errors import ModelFileError
 from models.frontend import features
+from models.heads import Heads
 from models.model_file import CARD_KEY, input_names
 from models.scorer import WindowBatch, load_scorer, windows_at_once
 from models.scorer_kind import ScorerKind
@@ -54,6 +57,12 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     except RuntimeError as error:
         raise ModelFileError(f"checkpoint {path}: its weights do not fit {card.architecture.name}: {error}") from error
     return network.eval(), card
+
+
+def without_heads(network: nn.Module, card: ModelCard, names: Collection[str]) -> tuple[nn.Module, ModelCard]:
+    """The network and its card without the heads of these ``names``; the network is changed."""
+    network.heads = cast(Heads, network.heads).without(names)
+    return network, card.model_copy(update={"heads": tuple(head for head in card.heads if head.name not in names)})
 
 
 def noise_windows(card: ModelCard) -> WindowBatch:

@@ -24,7 +24,7 @@ from models.scorer_kind import ScorerKind
 from models.spec import Head
 from train.calibration import ScoredTracks, calibrate_heads
 from train.evaluate import evaluate, score_windows, windows_of
-from train.export import export, load_checkpoint, put_card
+from train.export import export, load_checkpoint, put_card, without_heads
 from train.features import RECODINGS, TrackFeatures, read_features
 from train.leakage import without_leaks
 from train.leaks import Leaks
@@ -138,9 +138,10 @@ class Run:
         heads: tuple[Head, ...] = (),
         calibrated_by: str = "",
         figures: Mapping[str, float] | None = None,
+        to_ship: bool = False,
     ) -> None:
         """Write a checkpoint as a model file, compared on real windows; with calibrated heads if given, what they were
-        calibrated by in words, and figures."""
+        calibrated by in words, and figures; ``to_ship`` without the heads that only training asks."""
         network, card = load_checkpoint(checkpoint)
         protocol = card.provenance.protocol + calibrated_by
         card = card.model_copy(
@@ -150,6 +151,8 @@ class Run:
                 "provenance": card.provenance.model_copy(update={"protocol": protocol}),
             }
         )
+        if to_ship:
+            network, card = without_heads(network, card, self.plan.auxiliary)
         some = islice(self.features.features.values(), _PARITY_TRACKS)
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
@@ -173,11 +176,14 @@ class Run:
 
     def evaluate(self, model: Path, fold: int, fitted: Fitted) -> dict[str, Record]:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
-        ``compare``. A question that has no track in the fold has no record; the first always has."""
+        ``compare``. A question that has no track in the fold, or no head, has no record; the first always has."""
         training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
         scorer = load_scorer(model, ScorerKind.ONNX)
         records = {}
+        heads = {head.name for head in scorer.card.heads}
         for question in self.asked:
+            if question.name not in heads:
+                continue
             # Those that cannot be used are not scored, but the record counts them.
             tracks = question.in_folds({fold}).tracks
             if not any(track.path in self.features.features for track in tracks):
@@ -286,7 +292,7 @@ def make_model(run: Run, model: Path, *, resume: bool) -> dict[str, Record]:
         heads, first = _held_out(run, plan.calibration_fold, resume=resume)
     protocol = _protocol(run)
     fitted = run.network(FINAL, run.folds - {plan.test_fold}, protocol=protocol, resume=resume, like=first)
-    run.export(fitted.checkpoint, model, heads=heads)
+    run.export(fitted.checkpoint, model, heads=heads, to_ship=True)
     records = run.evaluate(model, plan.test_fold, fitted)
     put_card(model, records[plan.head].card.model_copy(update={"metrics": all_metrics(records)}))
     return records

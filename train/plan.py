@@ -54,6 +54,8 @@ class Plan(BaseModel):
     head: str = "genre"
     also: tuple[str, ...] = ()
     """Further questions, see ``train.question.read_questions``."""
+    auxiliary: tuple[str, ...] = ()
+    """Those of the further questions that only training asks: the model to ship does not answer them."""
     given: str | None = None
     """``kind=music``: all questions but this one are of sound that it answers so."""
     teacher: Path | None = None
@@ -92,6 +94,12 @@ class Plan(BaseModel):
         if self.given is not None and self.given not in answers:
             raise ConfigError(
                 f"expected an answer to one of the questions (--given), such as kind=music, got {self.given!r}"
+            )
+        unknown = set(self.auxiliary) - {question.name for question in others}
+        if unknown or (self.given is not None and self.given.partition("=")[0] in self.auxiliary):
+            raise ConfigError(
+                "expected --auxiliary to name a question of --also, other than that of --given, "
+                f"got {', '.join(sorted(unknown) or self.auxiliary)}"
             )
         return questions
 
