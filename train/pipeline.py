@@ -19,7 +19,7 @@ import numpy as np
 
 from models.errors import ConfigError, DatasetError
 from models.model_file import open_model
-from models.scorer import AskedFirst, load_scorer
+from models.scorer import AskedFirst, Remembering, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
 from train.calibration import ScoredTracks, calibrate_heads
@@ -164,7 +164,7 @@ class Run:
         with TemporaryDirectory() as folder:
             # What is scored is what will run. No model stands in the run's folder before it is calibrated.
             self.export(checkpoint, model := Path(folder) / MODEL_NAME)
-            scorer = load_scorer(model, ScorerKind.ONNX)
+            scorer = Remembering(load_scorer(model, ScorerKind.ONNX))
             for question in self.questions:
                 tracks = question.in_folds({fold}).tracks
                 if tracks:
@@ -178,7 +178,7 @@ class Run:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
         ``compare``. A question that has no track in the fold, or no head, has no record; the first always has."""
         training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
-        scorer = load_scorer(model, ScorerKind.ONNX)
+        scorer = Remembering(load_scorer(model, ScorerKind.ONNX))
         records = {}
         heads = {head.name for head in scorer.card.heads}
         for question in self.asked:
