@@ -88,8 +88,8 @@ def _shipped_words(name: str, found: dict[str, Any]) -> str:
 
 Of the networks that calibrate the model that ships, **genrescope-{name}** ({found["bytes"] / 1e6:.1f} MB, made by
 commit {found["commit"][:7]} with `--export`): one network a fold, calibrated by the answers of the network of the fold
-before to that one, every file once. The model itself has learned from all folds; no figure is of it. ECE is of the running
-vote's confidence, at every moment; *at 80 % coverage*: the accuracy of the 80 % of files that it is surest of;
+before to that one, every file once. The model itself has learned from all folds; no figure is of it. ECE is of the
+running vote's confidence, at every moment; *at 80 % coverage*: the accuracy of the 80 % of files that it is surest of;
 *decided*: the share of time in which a label is shown, and how often it is right then.
 """
 

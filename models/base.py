@@ -46,6 +46,8 @@ class _Residual(nn.Module):
 class BaseNetwork(nn.Module):
     """A strided convolution, three residual blocks, statistics over time, an embedding, one linear layer a head.
 
+    It hears the same music louder as the same: the window's mean is taken from it, and given to the embedding alone.
+
     Args:
         bands, frames: size of the input, mel bands x frames.
         heads: classes of each head by its name.
@@ -85,7 +87,7 @@ class BaseNetwork(nn.Module):
         rows = bands
         for _ in range(4):
             rows = _halved(rows)
-        statistics = 2 * 6 * width * rows
+        statistics = 2 * 6 * width * rows + 1
         self.embedding = nn.Sequential(
             nn.BatchNorm1d(statistics),
             nn.Dropout(dropout),
@@ -99,12 +101,16 @@ class BaseNetwork(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """``features`` (batch, bands, frames), log10 mel; returns what the heads look at, (batch, embedding)."""
-        maps = self.stem(self.normalise(features).unsqueeze(1))
+        # The same music louder is the same picture; how loud it is, which tells silence, stands beside it.
+        level = features.mean((1, 2), keepdim=True)
+        picture = self.normalise(features - level + self.normalise.mean.mean())
+        maps = self.stem(picture.unsqueeze(1))
         # In half precision, where the maps are: sums of both would be in full.
         maps = self.blocks(maps + self.band_bias.to(maps.dtype))
         mean = maps.mean(3)
         deviation = (maps - mean.unsqueeze(3)).square().mean(3).add(_LEAST_VARIANCE).sqrt()
-        embedded: Tensor = self.embedding(torch.cat([mean, deviation], dim=1).flatten(1))
+        statistics = torch.cat([mean, deviation], dim=1).flatten(1)
+        embedded: Tensor = self.embedding(torch.cat([statistics, level[:, 0].to(statistics.dtype)], dim=1))
         return embedded
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
@@ -12,8 +12,9 @@ import numpy as np
 
 from models.errors import SourceError
 from models.scorer import Scorer
-from models.spec import Head, ModelCard
-from models.vote import FloatArray, RunningVote, VoteClock
+from models.spec import ModelCard
+from models.vote import FloatArray, VoteClock
+from models.votes import RunningVotes, is_for
 from stream.decision_measures import Counts, Shown, measure
 from stream.engine import Engine
 from stream.events import Event, HealthState, Verdict, VerdictState
@@ -37,16 +38,24 @@ MAJORITIES: Final = (3, 5, 10, 20, 40)
 class Decider(Protocol):
     """From windows to what is shown."""
 
-    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
-        """The index of the label to show after a window's probabilities (classes,); None for none."""
+    def update(self, probabilities: Mapping[str, FloatArray], elapsed_s: float) -> str | None:
+        """The label to show after a window's probabilities (classes,) of each head; None for none."""
+        ...
+
+
+class Smoother(Protocol):
+    """From windows of one head, which is never unsure, to the index of its label."""
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int:
+        """The index of the label after a window's probabilities (classes,)."""
         ...
 
 
 class Unsmoothed:
     """The likeliest label of each window."""
 
-    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:  # noqa: ARG002  # a Decider's
-        """See ``Decider``."""
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int:  # noqa: ARG002  # a Smoother's
+        """See ``Smoother``."""
         return int(probabilities.argmax())
 
 
@@ -57,8 +66,8 @@ class PlainVote:
         self._half_life_s = half_life_s
         self._mean: FloatArray | None = None
 
-    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
-        """See ``Decider``."""
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int:
+        """See ``Smoother``."""
         keep = 2.0 ** (-elapsed_s / self._half_life_s)
         self._mean = probabilities if self._mean is None else keep * self._mean + (1.0 - keep) * probabilities
         return int(self._mean.argmax())
@@ -70,30 +79,51 @@ class MajorityVote:
     def __init__(self, slots: int) -> None:
         self._newest: deque[int] = deque(maxlen=slots)
 
-    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:  # noqa: ARG002  # a Decider's
-        """See ``Decider``."""
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int:  # noqa: ARG002  # a Smoother's
+        """See ``Smoother``."""
         self._newest.appendleft(int(probabilities.argmax()))
         return Counter(self._newest).most_common(1)[0][0]
 
 
-class OurVote:
-    """The running vote, as it runs live."""
+class Smoothed:
+    """The first head by a smoother that is given the windows which the vote is given, and not those that the head is
+    not meant for: what is compared is what becomes of the same windows."""
 
-    def __init__(self, head: Head, hop_s: float, half_life_s: float) -> None:
-        self._vote = RunningVote(head, hop_s=hop_s, half_life_s=half_life_s)
+    def __init__(self, card: ModelCard, smoother: Smoother) -> None:
+        self._card = card
+        self._smoother = smoother
+        self._label: str | None = None
+        self._missed_s = 0.0
 
-    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
+    def update(self, probabilities: Mapping[str, FloatArray], elapsed_s: float) -> str | None:
         """See ``Decider``."""
-        return self._vote.update(probabilities, elapsed_s=elapsed_s).label
+        head = self._card.head
+        self._missed_s += elapsed_s
+        if is_for(head, self._card, probabilities):
+            self._label = head.labels[self._smoother.update(probabilities[head.name], self._missed_s)]
+            self._missed_s = 0.0
+        return self._label
+
+
+class OurVote:
+    """The running votes, as they run live."""
+
+    def __init__(self, card: ModelCard, half_life_s: float) -> None:
+        self._head = card.head.name
+        self._votes = RunningVotes(card, hop_s=card.hop_seconds, half_life_s=half_life_s)
+
+    def update(self, probabilities: Mapping[str, FloatArray], elapsed_s: float) -> str | None:
+        """See ``Decider``."""
+        return self._votes.update(probabilities, elapsed_s=elapsed_s)[self._head].label
 
 
 @dataclass(frozen=True, slots=True)
 class HeardWindow:
-    """A look ``time`` seconds into the programme; its probabilities (classes,) come ``elapsed_s`` after the last. What
-    is said of an ``early`` one, of less than a whole window, is not shown as decided."""
+    """A look ``time`` seconds into the programme; its probabilities (classes,) of each head come ``elapsed_s`` after
+    the last. What is said of an ``early`` one, of less than a whole window, is not shown as decided."""
 
     time: float
-    probabilities: FloatArray | None
+    probabilities: Mapping[str, FloatArray] | None
     elapsed_s: float
     early: bool
 
@@ -156,7 +186,8 @@ def hear(programme: Programme, scorer: Scorer, *, half_life_s: float) -> Heard:
         at = verdict.sample / programme.sample_rate_hz
         clock.look(at, silent=verdict.state is VerdictState.SILENCE)
         elapsed_s = clock.take() if verdict.raw is not None else 0.0
-        windows.append(HeardWindow(at, verdict.raw, elapsed_s, verdict.state is VerdictState.WARMING_UP))
+        raw = {head.name: head.raw for head in verdict.heads if head.raw is not None}
+        windows.append(HeardWindow(at, raw or None, elapsed_s, verdict.state is VerdictState.WARMING_UP))
         # Silence is shown as what it is; before a window is whole, what is shown says that it is early.
         label = verdict.label if verdict.state is VerdictState.DECIDED else None
         if not shown or shown[-1].label != label:
@@ -164,14 +195,14 @@ def hear(programme: Programme, scorer: Scorer, *, half_life_s: float) -> Heard:
     return Heard(replace(programme, samples=np.empty(0, dtype=np.float32)), tuple(windows), tuple(shown))
 
 
-def judge(heard: Heard, decider: Decider, labels: Sequence[str]) -> tuple[Shown, ...]:
+def judge(heard: Heard, decider: Decider) -> tuple[Shown, ...]:
     """What a rule would have shown. In silence it shows nothing, as the engine does."""
     shown: list[Shown] = []
     for window in heard.windows:
         label: str | None = None
         if window.probabilities is not None:
-            index = decider.update(window.probabilities, window.elapsed_s)
-            label = None if index is None or window.early else labels[index]
+            said = decider.update(window.probabilities, window.elapsed_s)
+            label = None if window.early else said
         if not shown or shown[-1].label != label:
             shown.append(Shown(window.time, label))
     return tuple(shown)
@@ -179,17 +210,22 @@ def judge(heard: Heard, decider: Decider, labels: Sequence[str]) -> tuple[Shown,
 
 def settings(card: ModelCard, half_life_s: float) -> Iterator[Setting]:
     """The rules compared, each along its curve, ``half_life_s`` among the values of ours."""
-    head, hop_s = card.head, card.hop_seconds
-    yield Setting(UNSMOOTHED, 0.0, Unsmoothed)
+
+    def smoothed(make: Callable[[], Smoother]) -> Callable[[], Decider]:
+        return lambda: Smoothed(card, make())
+
+    yield Setting(UNSMOOTHED, 0.0, smoothed(Unsmoothed))
     for value in HALF_LIVES_S:
-        yield Setting(PLAIN, value, partial(PlainVote, value))
+        yield Setting(PLAIN, value, smoothed(partial(PlainVote, value)))
     for slots in MAJORITIES:
-        yield Setting(MAJORITY, slots, partial(MajorityVote, slots))
+        yield Setting(MAJORITY, slots, smoothed(partial(MajorityVote, slots)))
     for value in sorted({*HALF_LIVES_S, half_life_s}):
-        yield Setting(OURS, value, partial(OurVote, head, hop_s, value))
-    always = head.model_copy(update={"enter": 0.0, "leave": 0.0})
+        yield Setting(OURS, value, partial(OurVote, card, value))
+    always = card.model_copy(
+        update={"heads": (card.head.model_copy(update={"enter": 0.0, "leave": 0.0}), *card.heads[1:])}
+    )
     for value in sorted({*HALF_LIVES_S, half_life_s}):
-        yield Setting(NEVER_UNSURE, value, partial(OurVote, always, hop_s, value))
+        yield Setting(NEVER_UNSURE, value, partial(OurVote, always, value))
 
 
 def compare_rules(programmes: Sequence[Heard], card: ModelCard, *, half_life_s: float) -> list[tuple[Setting, Counts]]:
@@ -198,6 +234,6 @@ def compare_rules(programmes: Sequence[Heard], card: ModelCard, *, half_life_s: 
     for setting in settings(card, half_life_s):
         counts = Counts()
         for heard in programmes:
-            counts += measure(heard.programme, judge(heard, setting.make(), card.head.labels))
+            counts += measure(heard.programme, judge(heard, setting.make()))
         results.append((setting, counts))
     return results

@@ -38,6 +38,16 @@ def test_each_window_is_judged_by_itself() -> None:
     torch.testing.assert_close(ours.embed(windows)[1:2], ours.embed(windows[1:2]), atol=1e-5, rtol=1e-4)
 
 
+def test_louder_music_is_the_same_picture() -> None:
+    windows, ours = torch.randn(3, 80, 138), network()
+    picture = []
+    ours.stem.register_forward_hook(lambda _layer, _given, maps: picture.append(maps))
+    ours.embed(windows)
+    ours.embed(windows + 1.0)  # log10 of power: ten decibels
+    torch.testing.assert_close(picture[1], picture[0], atol=1e-4, rtol=1e-4)
+    assert not torch.equal(ours.embed(windows), ours.embed(windows + 1.0))  # but it is told that it is louder
+
+
 @pytest.mark.parametrize("shape", [(15, 138), (80, 31)])
 def test_an_input_too_small_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match=f"{shape[0]} mel bands x {shape[1]} frames"):

@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-from toy import RATE_HZ, save_toy, tone
+from toy import RATE_HZ, save_toy, tone, toy_card
 
 import genrescope
 from models.onnx_scorer import OnnxScorer
-from models.spec import Head
+from models.spec import Given, Head
 from stream.decision_bench import (
     MAJORITY,
     NEVER_UNSURE,
@@ -18,6 +18,7 @@ from stream.decision_bench import (
     MajorityVote,
     OurVote,
     PlainVote,
+    Smoothed,
     Unsmoothed,
     compare_rules,
     hear,
@@ -55,8 +56,7 @@ def heard(folder):
 def test_the_vote_replayed_is_what_the_engine_showed(heard):
     scorer, programmes = heard
     for programme in programmes:
-        head = scorer.card.head
-        assert judge(programme, OurVote(head, scorer.card.hop_seconds, HALF_LIFE_S), head.labels) == programme.shown
+        assert judge(programme, OurVote(scorer.card, HALF_LIFE_S)) == programme.shown
 
 
 def test_rules_are_compared_on_the_same_windows(heard):
@@ -81,8 +81,22 @@ def test_the_baselines_do_what_they_say():
     assert plain.update(a, 0.0) == 0
     assert plain.update(b, 0.1) == 0  # 0.57 : 0.43
     assert plain.update(b, 1.0) == 1
-    head = Head(name="x", labels=("a", "b"), enter=0.95, leave=0.9)
-    assert OurVote(head, 0.35, 1.0).update(b, 0.3) is None
+
+
+def test_all_rules_are_given_the_windows_that_the_head_is_meant_for():
+    genre = Head(name="genre", labels=("a", "b"), enter=0.8, leave=0.7, given=Given(head="kind", label="music"))
+    card = toy_card().model_copy(update={"heads": (genre, Head(name="kind", labels=("music", "speech")))})
+    a, b = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
+    music, speech = np.array([0.9, 0.1], np.float32), np.array([0.2, 0.8], np.float32)
+    plain, ours = Smoothed(card, Unsmoothed()), OurVote(card, 1.0)
+    for rule in (plain, ours):
+        assert rule.update({"genre": a, "kind": music}, 0.3) == "a"
+    assert plain.update({"genre": b, "kind": speech}, 0.3) == "a"
+    unsure = np.array([0.4, 0.6], np.float32)
+    assert OurVote(card, 1.0).update({"genre": unsure, "kind": music}, 0.3) is None
+    for _ in range(20):
+        shown = ours.update({"genre": b, "kind": speech}, 0.3)
+    assert shown is None  # speech has no genre
 
 
 def test_the_command_prints_a_table_and_writes_its_figures(folder, tmp_path, monkeypatch, capsys):

@@ -40,7 +40,7 @@ class BaseRecipe(Recipe):
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     schedule: Schedule = "one-cycle"
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 36
+    epochs: PositiveInt = 28
 
     @property
     def inputs(self) -> tuple[LogMel]:
