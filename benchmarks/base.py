@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 
 from models.model_file import open_model
-from train.atomic_write import replacing
+from train.atomic_write import replacing, require_writable_file
 from train.cross_validation import cross_validate, make_model_of_all
 from train.leaks import Leaks
 from train.machine import describe_machine
@@ -66,8 +67,9 @@ SOURCES = (
 LESSONS = "; taught by MusiCNN and two VGGs, which heard the Million Song Dataset and MagnaTagATune (Pons & Serra 2019)"
 LICENCE = (
     "CC BY-NC-SA 4.0 / research use: non-commercial; trained on Magnatune excerpts (Emotify), 4Q audio previews and "
-    "GTZAN music/speech, taught by MusiCNN's weights (CC BY-NC-SA 4.0)"
+    "GTZAN music/speech"
 )
+LICENCE_OF_LESSONS = ", taught by MusiCNN's weights (CC BY-NC-SA 4.0)"
 _SILENCES_PER_FOLD = 8
 _RATE_HZ = 16_000
 
@@ -160,7 +162,7 @@ def ship(run: Run, model: Path, *, name: str) -> None:
                 head.name: {
                     "temperature": head.temperature,
                     "enter": head.enter,
-                    **{each: round(card.metrics[f"{prefix}{each}"], 4) for each in CALIBRATED},
+                    **{each: round(card.metrics.get(f"{prefix}{each}", math.nan), 4) for each in CALIBRATED},
                 }
                 for prefix, head in (("" if not at else f"{head.name}.", head) for at, head in enumerate(card.heads))
             },
@@ -235,6 +237,8 @@ def main() -> None:
     parser.add_argument("--note", default="the recipe as it is", help="what is different about it")
     parser.add_argument("--export", type=Path, metavar="MODEL", help="make the model that ships too")
     arguments = parser.parse_args()
+    if arguments.export:
+        require_writable_file(arguments.export, option="--export")
     folder = arguments.runs / "table"
     folder.mkdir(parents=True, exist_ok=True)
     table, also = write_table(arguments.data, folder)
@@ -256,7 +260,7 @@ def main() -> None:
         name=f"genrescope-{arguments.name}",
         description=DESCRIPTION,
         data=SOURCES + (LESSONS if teacher else ""),
-        licence=LICENCE,
+        licence=LICENCE + (LICENCE_OF_LESSONS if teacher else ""),
     )
     variant = {"note": arguments.note, "settings": settings, "teacher": teacher and teacher.stem}
     before = read_store()["variants"].get(arguments.name, variant)
@@ -278,6 +282,9 @@ def main() -> None:
         shown = ", ".join(f"{head} {figures['file_accuracy']:.3f}" for head, figures in found["figures"].items())
         say(f"{arguments.name}, fold {fold}, seed {seed}: {shown}; {found['minutes']:.1f} minutes")
     if arguments.export:
+        kept = read_store()["variants"][arguments.name]["networks"]
+        if missing := [fold for fold in FOLDS if fold_name(fold, 0) not in kept]:
+            parser.error(f"--export wants every fold with seed 0, there is no fold {', '.join(map(str, missing))}")
         ship(run, arguments.export, name=arguments.name)
 
 

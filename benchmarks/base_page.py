@@ -12,9 +12,10 @@ Our own network, and what was tried on the way to it. Made, and gone on with, by
     python benchmarks/base.py --data DATA --runs RUNS --name NAME --note WORDS --set KEY=VALUE --folds 3
 
 All sets in one table, one network with five heads: genre (10), mood (quadrants), emotion (GEMS), kind of sound, and
-*style*, emotify's own four genres. Folds are artist-disjoint (esc10: source-disjoint; music_speech as given). Settings
-were chosen by fold 3, so a figure on it alone is for choosing; those on all folds stand without it too. Files are
-judged by the mean of their windows, as live audio is; training runs to its last epoch, whatever the tested fold says.
+*style*, emotify's own four genres, which the model that ships leaves out. Folds are artist-disjoint (esc10:
+source-disjoint; music_speech as given). Settings were chosen by fold 3, so a figure on it alone is for choosing; those
+on all folds stand without it too. Files are judged by the mean of their windows, as live audio is; training runs to its
+last epoch, whatever the tested fold says. Until 28 epochs the network heard a picture with its level.
 """
 _SOURCES = """## How much of it is the collection
 
@@ -87,10 +88,10 @@ def _shipped_words(name: str, found: dict[str, Any]) -> str:
     return f"""## How far it can be trusted
 
 Of the networks that calibrate the model that ships, **genrescope-{name}** ({found["bytes"] / 1e6:.1f} MB, made by
-commit {found["commit"][:7]} with `--export`): one network a fold, calibrated by the answers of the network of the fold
-before to that one, every file once. The model itself has learned from all folds; no figure is of it. ECE is of the
-running vote's confidence, at every moment; *at 80 % coverage*: the accuracy of the 80 % of files that it is surest of;
-*decided*: the share of time in which a label is shown, and how often it is right then.
+commit {found["commit"][:7]} with `--export`): one network a fold, each calibrated by what another says of the fold
+before, which that one has not heard; every file once. The model itself has learned from all folds; no figure is of it.
+ECE is of the running vote's confidence, at every moment; *at 80 % coverage*: the accuracy of the 80 % of files that it
+is surest of; *decided*: the share of time in which a label is shown, and how often it is right then.
 """
 
 

@@ -46,7 +46,7 @@ class _Residual(nn.Module):
 class BaseNetwork(nn.Module):
     """A strided convolution, three residual blocks, statistics over time, an embedding, one linear layer a head.
 
-    It hears the same music louder as the same: the window's mean is taken from it, and given to the embedding alone.
+    The convolutions see a picture without its level, the mean over the window; the embedding is told how loud it was.
 
     Args:
         bands, frames: size of the input, mel bands x frames.
@@ -101,7 +101,7 @@ class BaseNetwork(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """``features`` (batch, bands, frames), log10 mel; returns what the heads look at, (batch, embedding)."""
-        # The same music louder is the same picture; how loud it is, which tells silence, stands beside it.
+        # The same music louder is the same picture, but for what lies at the floor; its level tells silence.
         level = features.mean((1, 2), keepdim=True)
         picture = self.normalise(features - level + self.normalise.mean.mean())
         maps = self.stem(picture.unsqueeze(1))

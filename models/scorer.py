@@ -62,8 +62,8 @@ class AskedFirst:
         self.score = scorer.score
 
 
-class Remembering:
-    """A scorer that has its answers by heart: to many heads' questions about the same windows, it listens once."""
+class Memoised:
+    """A scorer that keeps its answers: asked about the same windows for each of many heads, it listens once."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.card = scorer.card

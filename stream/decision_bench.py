@@ -60,17 +60,19 @@ class Unsmoothed:
 
 
 class PlainVote:
-    """The likeliest label of an exponentially weighted mean: what is commonly done."""
+    """The likeliest label of an exponentially weighted mean: what is commonly done. A window after a gap weighs no more
+    than others, as in the running vote."""
 
-    def __init__(self, half_life_s: float) -> None:
+    def __init__(self, half_life_s: float, *, hop_s: float) -> None:
         self._half_life_s = half_life_s
-        self._mean: FloatArray | None = None
+        self._hop_s = hop_s
+        self._sum: FloatArray | float = 0.0
 
     def update(self, probabilities: FloatArray, elapsed_s: float) -> int:
         """See ``Smoother``."""
         keep = 2.0 ** (-elapsed_s / self._half_life_s)
-        self._mean = probabilities if self._mean is None else keep * self._mean + (1.0 - keep) * probabilities
-        return int(self._mean.argmax())
+        self._sum = keep * self._sum + min(elapsed_s, self._hop_s) * probabilities
+        return int(np.argmax(self._sum))
 
 
 class MajorityVote:
@@ -86,12 +88,13 @@ class MajorityVote:
 
 
 class Smoothed:
-    """The first head by a smoother that is given the windows which the vote is given, and not those that the head is
-    not meant for: what is compared is what becomes of the same windows."""
+    """The first head by a smoother that is given the windows which the running vote is given, and shows nothing where
+    that shows nothing because something else is heard: what is compared is what becomes of the same windows."""
 
     def __init__(self, card: ModelCard, smoother: Smoother) -> None:
         self._card = card
         self._smoother = smoother
+        self._votes = RunningVotes(card, hop_s=card.hop_seconds)
         self._label: str | None = None
         self._missed_s = 0.0
 
@@ -102,7 +105,8 @@ class Smoothed:
         if is_for(head, self._card, probabilities):
             self._label = head.labels[self._smoother.update(probabilities[head.name], self._missed_s)]
             self._missed_s = 0.0
-        return self._label
+        instead = self._votes.update(probabilities, elapsed_s=elapsed_s)[head.name].instead
+        return self._label if instead is None else None
 
 
 class OurVote:
@@ -216,7 +220,7 @@ def settings(card: ModelCard, half_life_s: float) -> Iterator[Setting]:
 
     yield Setting(UNSMOOTHED, 0.0, smoothed(Unsmoothed))
     for value in HALF_LIVES_S:
-        yield Setting(PLAIN, value, smoothed(partial(PlainVote, value)))
+        yield Setting(PLAIN, value, smoothed(partial(PlainVote, value, hop_s=card.hop_seconds)))
     for slots in MAJORITIES:
         yield Setting(MAJORITY, slots, smoothed(partial(MajorityVote, slots)))
     for value in sorted({*HALF_LIVES_S, half_life_s}):

@@ -77,10 +77,10 @@ def test_the_baselines_do_what_they_say():
     assert [Unsmoothed().update(p, 0.3) for p in (a, b, a)] == [0, 1, 0]
     majority = MajorityVote(3)
     assert [majority.update(p, 0.3) for p in (a, b, a, b, b)] == [0, 1, 0, 1, 1]
-    plain = PlainVote(1.0)
-    assert plain.update(a, 0.0) == 0
-    assert plain.update(b, 0.1) == 0  # 0.57 : 0.43
-    assert plain.update(b, 1.0) == 1
+    plain, patient = PlainVote(1.0, hop_s=0.3), PlainVote(100.0, hop_s=0.3)
+    assert [plain.update(p, 0.3) for p in (a, a, b, b)] == [0, 0, 1, 1]
+    assert [patient.update(a, 0.3) for _ in range(9)] == [0] * 9
+    assert patient.update(b, 5.0) == 0  # a window after a gap is no longer than others
 
 
 def test_all_rules_are_given_the_windows_that_the_head_is_meant_for():
@@ -90,13 +90,15 @@ def test_all_rules_are_given_the_windows_that_the_head_is_meant_for():
     music, speech = np.array([0.9, 0.1], np.float32), np.array([0.2, 0.8], np.float32)
     plain, ours = Smoothed(card, Unsmoothed()), OurVote(card, 1.0)
     for rule in (plain, ours):
-        assert rule.update({"genre": a, "kind": music}, 0.3) == "a"
+        for _ in range(5):
+            assert rule.update({"genre": a, "kind": music}, 0.3) == "a"
     assert plain.update({"genre": b, "kind": speech}, 0.3) == "a"
     unsure = np.array([0.4, 0.6], np.float32)
     assert OurVote(card, 1.0).update({"genre": unsure, "kind": music}, 0.3) is None
-    for _ in range(20):
-        shown = ours.update({"genre": b, "kind": speech}, 0.3)
-    assert shown is None  # speech has no genre
+    for rule in (plain, ours):
+        for _ in range(20):
+            shown = rule.update({"genre": b, "kind": speech}, 0.3)
+        assert shown is None  # speech has no genre
 
 
 def test_the_command_prints_a_table_and_writes_its_figures(folder, tmp_path, monkeypatch, capsys):

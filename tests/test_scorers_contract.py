@@ -10,7 +10,7 @@ from networks import LABELS, export_random, random_windows
 from toy import save_toy
 
 from models.errors import ModelFileError
-from models.scorer import FeatureShapeError, Scorer, load_scorer
+from models.scorer import FeatureShapeError, Memoised, Scorer, load_scorer
 from models.scorer_kind import ScorerKind
 
 KINDS = [ScorerKind.ONNX, ScorerKind.TORCH]
@@ -116,3 +116,22 @@ def test_without_torch_the_message_says_what_to_install(model):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert 'pip install -c constraints.txt -e ".[train]"' in done.stdout
+
+
+def test_kept_answers_are_those_of_the_very_windows(model):
+    asked = []
+
+    class Counting:
+        def __init__(self):
+            self.inner = load_scorer(model, ScorerKind.ONNX)
+            self.card, self.name = self.inner.card, self.inner.name
+
+        def score(self, windows):
+            asked.append(len(windows[0]))
+            return self.inner.score(windows)
+
+    memoised, (windows,) = Memoised(Counting()), random_windows(load_scorer(model).card, 5)
+    first = memoised.score((windows,))["genre"]
+    np.testing.assert_array_equal(memoised.score((windows.copy(),))["genre"], first)
+    np.testing.assert_array_equal(memoised.score((windows[1:],))["genre"], first[1:])
+    assert asked == [5, 4]

@@ -19,7 +19,7 @@ import numpy as np
 
 from models.errors import ConfigError, DatasetError
 from models.model_file import open_model
-from models.scorer import AskedFirst, Remembering, load_scorer
+from models.scorer import AskedFirst, Memoised, Scorer, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
 from train.calibration import ScoredTracks, calibrate_heads
@@ -164,7 +164,7 @@ class Run:
         with TemporaryDirectory() as folder:
             # What is scored is what will run. No model stands in the run's folder before it is calibrated.
             self.export(checkpoint, model := Path(folder) / MODEL_NAME)
-            scorer = Remembering(load_scorer(model, ScorerKind.ONNX))
+            scorer = self._scorer(model)
             for question in self.questions:
                 tracks = question.in_folds({fold}).tracks
                 if tracks:
@@ -178,7 +178,7 @@ class Run:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
         ``compare``. A question that has no track in the fold, or no head, has no record; the first always has."""
         training = training_in(fitted.checkpoint.parent, hardware=describe_machine())
-        scorer = Remembering(load_scorer(model, ScorerKind.ONNX))
+        scorer = self._scorer(model)
         records = {}
         heads = {head.name for head in scorer.card.heads}
         for question in self.asked:
@@ -203,6 +203,11 @@ class Run:
         model = fitted.checkpoint.parent / MODEL_NAME
         self.export(fitted.checkpoint, model, heads=heads, calibrated_by=calibrated_by)
         return self.evaluate(model, fold, fitted)
+
+    def _scorer(self, model: Path) -> Scorer:
+        scorer = load_scorer(model, ScorerKind.ONNX)
+        # Answers are kept only where another question will be asked of the same windows.
+        return Memoised(scorer) if len(self.questions) > 1 else scorer
 
     def _records(self, question: Question) -> Path:
         folder = self.folder / RECORDS_NAME
@@ -374,6 +379,8 @@ def protocol_of_all(run: Run) -> str:
 def _recipe(plan: Plan) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in sorted(plan.settings.items()) if key != "epochs")
     words = f"; recipe {plan.recipe} with {settings}" if settings else f"; recipe {plan.recipe}"
+    if plan.auxiliary:
+        words += f"; {', '.join(plan.auxiliary)} asked in training only"
     if plan.teacher is not None:
         words += f"; taught by {plan.teacher.name} too"
     if plan.start is not None:

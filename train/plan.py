@@ -95,11 +95,10 @@ class Plan(BaseModel):
             raise ConfigError(
                 f"expected an answer to one of the questions (--given), such as kind=music, got {self.given!r}"
             )
-        unknown = set(self.auxiliary) - {question.name for question in others}
-        if unknown or (self.given is not None and self.given.partition("=")[0] in self.auxiliary):
+        allowed = {question.name for question in others} - {(self.given or "").partition("=")[0]}
+        if wrong := [name for name in self.auxiliary if name not in allowed]:
             raise ConfigError(
-                "expected --auxiliary to name a question of --also, other than that of --given, "
-                f"got {', '.join(sorted(unknown) or self.auxiliary)}"
+                f"expected --auxiliary to name a question of --also, other than that of --given, got {', '.join(wrong)}"
             )
         return questions
 
@@ -165,8 +164,10 @@ class Plan(BaseModel):
 
 
 def _comparable(plan: Plan) -> dict[str, object]:
-    # One by one, so that only the settings that differ are named.
-    return plan.model_dump(mode="json", exclude={"settings"}) | plan.make_recipe().model_dump(exclude={"epochs"})
+    # One by one, so that only the settings that differ are named. What ships does not change what is trained.
+    return plan.model_dump(mode="json", exclude={"settings", "auxiliary"}) | plan.make_recipe().model_dump(
+        exclude={"epochs"}
+    )
 
 
 @cache
