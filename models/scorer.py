@@ -19,7 +19,7 @@ WindowBatch = tuple[FloatArray, ...]
 """The same n windows as each of the card's inputs has them: one array (n, bands, frames) an input."""
 
 PRETRAINED = Path(__file__).parent / "pretrained"
-DEFAULT_MODEL = PRETRAINED / "genre10-lidy-parallel.onnx"
+DEFAULT_MODEL = PRETRAINED / "genrescope-base.onnx"
 
 _BATCH_BYTES = 4 << 20
 """Of the network's input at once. Its feature maps are up to a hundred times as large."""
