@@ -59,6 +59,14 @@ class FakeRun:
         self.trained.append((stage, training, like))
         return fitted("final", epochs=like.best_epoch or like.epochs, rate=like.learning_rate)
 
+    def calibrate(self, heads: tuple[Head, ...], answers: dict[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
+        """The folds that each was calibrated by, as digits of its temperature."""
+        said = {name: "".join(map(str, each.targets)) for name, each in answers.items()}
+        return tuple(
+            head.model_copy(update={"temperature": float("1" + said[head.name]) if head.name in said else 1.0})
+            for head in heads
+        )
+
 
 def fitted(name: str, *, epochs: int, rate: float = 0.1) -> Fitted:
     return Fitted(Path(name), learning_rate=rate, epochs=epochs, best_epoch=None, minutes=1.0, stopped="all epochs")
@@ -69,19 +77,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     def train_fold(_run: FakeRun, *, test_fold: int, seed: int, **_others: Any) -> Fitted:
         return fitted(f"fold-{test_fold}-seed-{seed}", epochs=10 * ((test_fold + 1) % 4))
 
-    def heads_of(heads: tuple[Head, ...], answers: dict[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
-        """The folds that each was calibrated by, as digits of its temperature."""
-        said = {name: "".join(map(str, each.targets)) for name, each in answers.items()}
-        return tuple(
-            head.model_copy(update={"temperature": float("1" + said[head.name]) if head.name in said else 1.0})
-            for head in heads
-        )
-
     fakes: dict[str, Callable[..., Any]] = {
         "train_fold": train_fold,
         "turns": lambda *_: [(fold, None) for fold in FOLDS],
         "load_checkpoint": lambda _: (None, SimpleNamespace(heads=HEADS)),
-        "calibrate_heads": heads_of,
         "protocol_of_all": lambda _: "",
     }
     for name, fake in fakes.items():

@@ -44,7 +44,9 @@ def test_no_track_is_answered_by_a_regression_that_knows_its_fold() -> None:
         **dict.fromkeys(low_1, 9.0),
         **dict.fromkeys(high_1, -9.0),
     }
-    answers = soft_targets(teacher(says), [Question("pitch", ("high", "low"), (*low, *high, *low_1, *high_1))])
+    answers = soft_targets(
+        teacher(says), [Question("pitch", ("high", "low"), (*low, *high, *low_1, *high_1))], balance=1.0
+    )
     assert answers.outputs == 2
     for track in says:
         starts, said = answers.said[track.path]
@@ -63,13 +65,13 @@ def test_what_nobody_labelled_is_answered_too_unless_it_is_known_as_something_el
     rated = Question("mood", ("glad", "sad"), tuple(replace(each, shares=(0.5, 0.5)) for each in high))
     says = dict.fromkeys(high, 9.0) | dict.fromkeys(low, -9.0) | {unlabelled: 9.0, speech: 9.0}
     heard = teacher(says)
-    answers = soft_targets(heard, [pitch, kind, rated], Given(head="kind", label="music"))
+    answers = soft_targets(heard, [pitch, kind, rated], Given(head="kind", label="music"), balance=1.0)
     assert answers.outputs == 6
     assert answers.said[unlabelled.path][1][0, 0] > 0.6
     assert (answers.said[speech.path][1][:, :2] == 0).all()
     assert all((said[:, 4:] == 0).all() for _, said in answers.said.values())  # raters' shares say it better
     assert unheard.path not in answers.said
-    without = soft_targets(heard, [pitch, kind, rated])
+    without = soft_targets(heard, [pitch, kind, rated], balance=1.0)
     assert without.said[speech.path][1][0, 0] > 0.6
 
 
@@ -77,9 +79,20 @@ def test_a_label_that_only_one_fold_has_is_not_denied() -> None:
     common = [*tracks("high", 0, at=0), *tracks("low", 0, at=0), *tracks("high", 1, at=4), *tracks("low", 1, at=4)]
     rare = tracks("rare", 0, at=0)
     heard = teacher({track: float(at) for at, track in enumerate([*common, *rare])})
-    answers = soft_targets(heard, [Question("pitch", ("high", "low", "rare"), (*common, *rare))])
+    answers = soft_targets(heard, [Question("pitch", ("high", "low", "rare"), (*common, *rare))], balance=1.0)
     for track in (*common, *rare):
         assert answers.said[track.path][1].sum() == pytest.approx(2.0 if track.fold == 1 else 0.0)
+
+
+def test_balance_raises_what_is_rare() -> None:
+    few = [*tracks("low", 0, at=0, n=3), *tracks("low", 1, at=3, n=3)]
+    many = [*tracks("high", 0, at=0, n=30), *tracks("high", 1, at=30, n=30)]
+    heard = teacher({track: float(track in many) for track in (*few, *many)})
+    pitch = Question("pitch", ("high", "low"), (*few, *many))
+    as_found, even = (soft_targets(heard, [pitch], balance=balance) for balance in (0.0, 1.0))
+    for track in (*few, *many):
+        assert as_found.said[track.path][1][0, 1] < even.said[track.path][1][0, 1]
+    assert as_found.origin != even.origin
 
 
 def test_in_one_fold_no_track_is_answered_by_its_own_artist() -> None:
@@ -90,11 +103,11 @@ def test_in_one_fold_no_track_is_answered_by_its_own_artist() -> None:
     odd = [Track(Path(f"odd-{at}.wav"), "high", 0, group="odd") for at in range(12)]
     heard = teacher({track: -9.0 if track.label == "low" or track in odd else 9.0 for track in (*usual, *odd)})
     pitch = Question("pitch", ("high", "low"), (*usual, *odd))
-    answers = soft_targets(heard, [pitch])
+    answers = soft_targets(heard, [pitch], balance=1.0)
     assert all(answers.said[track.path][1][0].argmax() == 1 for track in odd)
-    assert answers.origin == soft_targets(heard, [pitch]).origin
+    assert answers.origin == soft_targets(heard, [pitch], balance=1.0).origin
     moved = replace(pitch, tracks=tuple(replace(track, fold=at % 2) for at, track in enumerate(pitch.tracks)))
-    assert answers.origin != soft_targets(heard, [moved]).origin
+    assert answers.origin != soft_targets(heard, [moved], balance=1.0).origin
 
 
 def taught(share: float) -> TrainingModule:

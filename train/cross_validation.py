@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.calibration import ScoredTracks, calibrate_heads
+from train.calibration import ScoredTracks
 from train.export import load_checkpoint
 from train.loop import Fitted
 from train.pipeline import Run, all_metrics, protocol_of_all, train_fold, turns
@@ -82,7 +82,7 @@ def make_model_of_all(run: Run, tested: CrossValidated, model: Path, *, resume: 
     run.export(
         fitted.checkpoint,
         model,
-        heads=calibrate_heads(card.heads, answers, by="all folds"),
+        heads=run.calibrate(card.heads, answers, by="all folds"),
         figures=all_metrics(together),
         to_ship=True,
     )
@@ -100,7 +100,7 @@ def _measure(
     used = {name: each for name, each in found.items() if each is not None}
     folds = sorted({other for other, _ in used.values()})
     by = f"fold {', '.join(map(str, folds))} by networks that have not heard it"
-    heads = calibrate_heads(card.heads, {name: said for name, (_, said) in used.items()}, by=by)
+    heads = run.calibrate(card.heads, {name: said for name, (_, said) in used.items()}, by=by)
     records = run.measure(fitted, fold, heads=heads, calibrated_by=f"; temperature and thresholds from {by}")
     for name, record in records.items():
         figures = metrics(record)

@@ -103,7 +103,8 @@ class Run:
         if teacher is not None:
             teacher = teacher.standardised([track.path for track in all_tracks(learned)])
             if recipe.soft_targets:
-                soft = soft_targets(teacher, learned, next((head.given for head in card.heads if head.given), None))
+                given = next((head.given for head in card.heads if head.given), None)
+                soft = soft_targets(teacher, learned, given, balance=recipe.balance)
         module = TrainingModule(
             card,
             recipe,
@@ -159,7 +160,7 @@ class Run:
 
     def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
         """By question, what a network says of a fold, at temperature 1: of many tracks some, every so-manieth. Without
-        the questions that are not asked there."""
+        the questions that are not asked there, or in training only."""
         answers = {}
         with TemporaryDirectory() as folder:
             # What is scored is what will run. No model stands in the run's folder before it is calibrated.
@@ -167,12 +168,18 @@ class Run:
             scorer = self._scorer(model)
             for question in self.questions:
                 tracks = question.in_folds({fold}).tracks
-                if tracks:
+                if tracks and question.name not in self.plan.auxiliary:
                     some = tracks[:: math.ceil(len(tracks) / _ENOUGH_TRACKS)]
                     answers[question.name] = score_windows(
                         AskedFirst(scorer, question.name), some, self.features.features
                     )
         return answers
+
+    def calibrate(self, heads: Sequence[Head], answers: Mapping[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
+        """See ``calibrate_heads``; heads that only training asks stay as they are, nobody will look at them."""
+        shown = [head for head in heads if head.name not in self.plan.auxiliary]
+        calibrated = {head.name: head for head in calibrate_heads(shown, answers, by=by)}
+        return tuple(calibrated.get(head.name, head) for head in heads)
 
     def evaluate(self, model: Path, fold: int, fitted: Fitted) -> dict[str, Record]:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
@@ -353,7 +360,7 @@ def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[H
     fitted = run.network(HELD_OUT, learned, {calibration_fold}, protocol=protocol, resume=resume)
     _, card = load_checkpoint(fitted.checkpoint)
     answers = run.answers(fitted.checkpoint, calibration_fold)
-    return calibrate_heads(card.heads, answers, by=f"fold {calibration_fold}"), fitted
+    return run.calibrate(card.heads, answers, by=f"fold {calibration_fold}"), fitted
 
 
 def _protocol(run: Run) -> str:

@@ -81,7 +81,8 @@ class Recipe(BaseModel):
     """Share of what a window's labels count for that goes to what the teacher, if there is one, would answer (see
     ``train.soft_targets``)."""
     balance: Portion = 0.0
-    """How far a rare label counts for more in the loss: 0 not at all, 1 as much as a frequent one altogether."""
+    """How far a rare label counts for more, in the loss and in what soft targets are learned from: 0 not at all, 1 as
+    much as a frequent one altogether."""
     optimiser: Optimiser
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Of adamw: weights shrink by this share, times the learning rate, at every step."""

@@ -19,9 +19,9 @@ class BaseRecipe(Recipe):
     paper: ClassVar = None
 
     architecture: Literal["base"]
-    width: Annotated[int, Field(ge=4, le=64)] = 24
+    width: Annotated[int, Field(ge=4, le=64)] = 16
     """Maps of the first layer, see ``models.base``."""
-    embedding: Annotated[int, Field(ge=16, le=1024)] = 256
+    embedding: Annotated[int, Field(ge=16, le=1024)] = 512
     dropout: Share = 0.3
     n_mels: Annotated[int, Field(ge=16, le=128)] = 80
     hop_frames: PositiveInt = 17
@@ -34,13 +34,13 @@ class BaseRecipe(Recipe):
     bandwidth: Portion = 0.2
     teacher: Annotated[float, Field(ge=0.0)] = 16.0
     soft_targets: Portion = 0.5
-    balance: Portion = 0.3
+    balance: Portion = 0.5
     optimiser: Optimiser = "adamw"
     learning_rate: PositiveFloat = 3e-3
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     schedule: Schedule = "one-cycle"
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 28
+    epochs: PositiveInt = 24
 
     @property
     def inputs(self) -> tuple[LogMel]:

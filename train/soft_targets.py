@@ -30,7 +30,9 @@ _INVERSE_PENALTY: Final = 0.003
 _PARTS_OF_A_FOLD: Final = 5
 
 
-def soft_targets(teacher: Teacher, questions: Sequence[Question], given: Given | None = None) -> Teacher:
+def soft_targets(
+    teacher: Teacher, questions: Sequence[Question], given: Given | None = None, *, balance: float
+) -> Teacher:
     """A teacher who says, at each place, the probabilities of the labels of each question, one question after the
     other: (places, labels of all). Zeros where a question is not answered: one of shares of raters; in a fold without
     which there is a label that the teacher heard nothing of, so that it would be denied; with ``given``, of tracks that
@@ -39,6 +41,7 @@ def soft_targets(teacher: Teacher, questions: Sequence[Question], given: Given |
     Args:
         teacher: its outputs standardised.
         questions: of the tracks to learn from.
+        balance: how far rare labels count for more in the regressions, as in the loss: 0 not at all, 1 wholly.
     """
     tracks = [track for track in all_tracks(questions) if track.path in teacher.said]
     part_of = _parts(tracks)
@@ -49,12 +52,13 @@ def soft_targets(teacher: Teacher, questions: Sequence[Question], given: Given |
         for part in sorted(set(part_of.values())):
             asked = [path for path in answers if part_of[path] == part]
             learned = [track for track in question.tracks if part_of.get(track.path, part) != part]
-            answered = _answer(teacher, question, learned, asked=[path for path in asked if path not in kept_out])
+            answerable = [path for path in asked if path not in kept_out]
+            answered = _answer(teacher, question, learned, asked=answerable, balance=balance)
             for path in asked:
                 nothing = np.zeros((len(teacher.said[path][0]), len(question.labels)), dtype=np.float32)
                 answers[path].append(answered.get(path, nothing))
     said = {path: (teacher.said[path][0], np.concatenate(each, axis=1)) for path, each in answers.items()}
-    origin = "".join(f"{path}\0{part_of[path]}\n" for path in answers) + str(given)
+    origin = "".join(f"{path}\0{part_of[path]}\n" for path in answers) + f"{given}\0{balance}"
     return replace(
         teacher,
         said=said,
@@ -85,7 +89,7 @@ def _known_as_something_else(questions: Sequence[Question], given: Given | None)
 
 
 def _answer(
-    teacher: Teacher, question: Question, learned: Sequence[Track], *, asked: Sequence[Path]
+    teacher: Teacher, question: Question, learned: Sequence[Track], *, asked: Sequence[Path], balance: float
 ) -> dict[Path, FloatArray]:
     """Probabilities (places, labels) of the question, learned from some of its tracks, for the ``asked``."""
     from sklearn.linear_model import LogisticRegression
@@ -93,9 +97,12 @@ def _answer(
     labels = {track.label for track in learned}
     if len(labels) < 2 or any(track.shares for track in learned) or labels != set(labels_of(question.tracks)):
         return {}
-    regression = LogisticRegression(C=_INVERSE_PENALTY, class_weight="balanced", max_iter=300)
     whole = np.stack([teacher.said[track.path][1].mean(0) for track in learned])
-    regression.fit(whole, [question.labels.index(track.label) for track in learned])
+    targets = np.array([question.labels.index(track.label) for track in learned])
+    # Their mean is 1, so that the penalty means the same.
+    weights = (1.0 * np.bincount(targets)[targets]) ** -balance
+    regression = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300)
+    regression.fit(whole, targets, sample_weight=weights / weights.mean())
     answers = {}
     for path in asked:
         said = teacher.said[path][1]
