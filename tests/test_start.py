@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ from models.errors import ConfigError, ModelFileError
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head, ModelCard, Provenance
-from train.export import export, noise_windows
+from train.export import export, noise_windows, put_card
 from train.module import TrainingModule
 from train.recipes import make_recipe
-from train.start import start_from
+from train.start import describe, start_from
 
 GENRE, MOOD = Head(name="genre", labels=("a", "b", "c")), Head(name="mood", labels=("calm", "tense"))
 
@@ -78,7 +79,7 @@ def test_every_network_keeps_its_answers_under_the_name_of_heads(name: str) -> N
     ("ours", "says"),
     [
         (card(GENRE, name="lidy-timbral"), "same network.*lidy-timbral.*base"),
-        (card(GENRE, width=16), "same network.*16.*24"),
+        (card(GENRE, width=24), "same network.*24.*16"),
         (card(GENRE, n_mels=64), "same features"),
     ],
 )
@@ -100,6 +101,18 @@ def test_a_checkpoint_of_another_start_is_another_training(model: Path) -> None:
     )
     assert fresh.identity()["start"] == "fresh weights"
     assert started.identity()["start"].startswith("model.onnx (digest: ")
+
+
+def test_figures_that_are_put_into_a_model_later_leave_it_the_same_start(tmp_path: Path, model: Path) -> None:
+    for name in ("calibrated", "other"):
+        (tmp_path / name).mkdir()
+        shutil.copy(model, tmp_path / name / "model.onnx")
+    calibrated, other = (tmp_path / name / "model.onnx" for name in ("calibrated", "other"))
+    put_card(calibrated, card(GENRE, MOOD).model_copy(update={"metrics": {"file_accuracy": 0.5}}))
+    assert describe(calibrated) == describe(model)
+    torch.manual_seed(3)
+    export(build(card(GENRE, MOOD)), card(GENRE, MOOD), other, windows=noise_windows(card(GENRE, MOOD)))
+    assert describe(other) != describe(model)
 
 
 def test_train_starts_from_a_model_of_other_labels(

@@ -61,5 +61,14 @@ def start_from(network: nn.Module, card: ModelCard, path: Path) -> None:
 
 
 def describe(path: Path) -> str:
-    """Changes with the file, for checkpoints."""
-    return f"{path.name} (digest: {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
+    """Changes with the weights, for checkpoints; not with the card, that figures and calibration come into later.
+
+    Raises:
+        ModelFileError: no readable model file.
+    """
+    _, card = open_model(path)
+    digest = hashlib.sha256()
+    for name, values in stored_network(path, card).state_dict().items():
+        digest.update(f"{name}\0".encode())
+        digest.update(values.numpy().tobytes())
+    return f"{path.name} (digest: {digest.hexdigest()[:12]})"
