@@ -11,8 +11,9 @@ Our own network, and what was tried on the way to it. Made, and gone on with, by
 
     python benchmarks/base.py --data DATA --runs RUNS --name NAME --note WORDS --set KEY=VALUE --folds 3
 
-All sets in one table, one network with five heads: genre (10), mood (quadrants), emotion (GEMS), kind of sound, and
-*style*, emotify's own four genres, which the model that ships leaves out. Folds are artist-disjoint (esc10:
+All sets in one table, one network with seven heads: genre (10), mood (quadrants), emotion (GEMS), kind of sound, and
+three that the model that ships leaves out: *style*, emotify's own four genres, and the words that 4q has for genres and
+moods (not in the first variants). Folds are artist-disjoint (esc10:
 source-disjoint; music_speech as given). Settings were chosen by fold 3, so a figure on it alone is for choosing; those
 on all folds stand without it too. Files are judged by the mean of their windows, as live audio is; training runs to its
 last epoch, whatever the tested fold says. Until 28 epochs the network heard a picture with its level.
