@@ -111,7 +111,7 @@ def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
         writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
         writer.writeheader()
         for row in rows:
-            # Who has one of the words has none of the others.
+            # A track that has some of the words has no share of the rest.
             others = (words for words in asked.values() if any(word in row for word in words))
             writer.writerow({**{word: "0" for words in others for word in words}, **row})
     also = ["mood=quadrant", f"emotion={','.join(names)}", "kind=kind", "style=style"]
