@@ -65,11 +65,11 @@ def decisions(
     from rich.console import Console
     from rich.table import Table
 
+    from models.atomic_write import require_writable_folder
     from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
     from models.scorer import DEFAULT_MODEL, load_scorer
     from stream.decision_bench import compare_rules, hear
     from stream.programme import Composer
-    from train.atomic_write import require_writable_folder
     from train.progress import track_progress
     from train.tables import read_table
     from train.track import join_labels, parse_joins
@@ -212,7 +212,7 @@ def _sayable(figures: dict[str, float]) -> dict[str, float | None]:
 def _write_report(
     folder: Path, results: list[tuple[Setting, Counts]], chosen: dict[str, tuple[Setting, Counts]]
 ) -> None:
-    from train.atomic_write import replacing
+    from models.atomic_write import replacing
     from train.figures import LIGHT, draw_decisions
 
     folder.mkdir(parents=True, exist_ok=True)

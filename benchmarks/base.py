@@ -31,8 +31,8 @@ from base_page import render
 from filelock import FileLock
 from sklearn.metrics import roc_auc_score
 
+from models.atomic_write import replacing, require_writable_file
 from models.model_file import open_model
-from train.atomic_write import replacing, require_writable_file
 from train.cross_validation import cross_validate, make_model_of_all
 from train.leaks import Leaks
 from train.machine import describe_machine

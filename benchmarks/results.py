@@ -23,8 +23,8 @@ from typing import Any
 
 from results_page import render
 
+from models.atomic_write import replacing
 from models.errors import GenrescopeError
-from train.atomic_write import replacing
 from train.compare import compare
 from train.leaks import Leaks
 from train.machine import describe_machine

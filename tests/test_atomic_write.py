@@ -2,8 +2,8 @@
 
 import pytest
 
+from models.atomic_write import WriteError, replacing, require_writable_file, require_writable_folder
 from models.errors import ConfigError
-from train.atomic_write import WriteError, replacing, require_writable_file, require_writable_folder
 
 
 def test_a_write_that_fails_is_our_error_and_keeps_the_old_file(tmp_path):

@@ -13,8 +13,8 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from models.atomic_write import WriteError, replacing
 from models.errors import ConfigError, TrainingError
-from train.atomic_write import WriteError, replacing
 from train.module import IDENTITY_KEY, VALIDATION_LOSS, TrainingModule
 
 CHECKPOINT_NAME = "checkpoint.ckpt"

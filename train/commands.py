@@ -233,7 +233,7 @@ def train(
     need_training_packages()
     from rich.console import Console
 
-    from train.atomic_write import require_writable_file, require_writable_folder
+    from models.atomic_write import require_writable_file, require_writable_folder
     from train.closing import closing_words
     from train.cross_validation import cross_validate, make_model_of_all
     from train.findings import find
@@ -330,7 +330,7 @@ def export(
     need_training_packages()
     from rich.console import Console
 
-    from train.atomic_write import require_writable_file
+    from models.atomic_write import require_writable_file
     from train.export import export as export_model
     from train.export import load_checkpoint, noise_windows
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 import lightning
 from lightning.pytorch.callbacks import Callback
 
+from models.atomic_write import replacing
 from models.errors import TrainingError
-from train.atomic_write import replacing
 from train.module import TrainingModule
 from train.progress import say
 

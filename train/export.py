@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from models.architectures import build
+from models.atomic_write import replacing
 from models.errors import ModelFileError
 from models.frontend import features
 from models.heads import Heads
@@ -22,7 +23,6 @@ from models.scorer import WindowBatch, load_scorer, windows_at_once
 from models.scorer_kind import ScorerKind
 from models.seal import require_unbroken, sealed
 from models.spec import ModelCard
-from train.atomic_write import replacing
 
 OPSET = 20
 PARITY = 1e-4

@@ -22,8 +22,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.lr_scheduler import ExponentialLR
 
+from models.atomic_write import replacing
 from models.errors import ConfigError, TrainingError
-from train.atomic_write import replacing
 from train.loop import Execution, interruptible, quieten_lightning, require_new
 from train.module import TrainingModule
 from train.progress import say

@@ -17,8 +17,8 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, RichProgressBar, Timer
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from models.atomic_write import replacing
 from models.errors import ConfigError, TrainingError
-from train.atomic_write import replacing
 from train.checkpoints import (
     BEST_NAME,
     CHECKPOINT_NAME,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.atomic_write import require_writable_folder
 from models.errors import ConfigError
 from models.scorer_kind import ScorerKind
-from train.atomic_write import require_writable_folder
 from train.commands import need_training_packages
 from train.leaks import Leaks
 from train.options import (

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.atomic_write import replacing
 from models.errors import ConfigError
 from models.spec import Given, Head, ModelCard, Provenance
-from train.atomic_write import replacing
 from train.dataset import FOLDS, read_tracks
 from train.leaks import Leaks
 from train.question import Question, read_questions, require_free_name

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.atomic_write import replacing
 from models.errors import GenrescopeError, ModelFileError
 from models.spec import ModelCard, Probability
-from train.atomic_write import replacing
 from train.reliability import Reliability
 from train.run_folder import CURVES_NAME, FINAL, HELD_OUT, RECORDS_NAME, fold_name
 from train.track import some

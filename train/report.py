@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import jinja2
 
+from models.atomic_write import replacing
 from models.spec import ModelCard
-from train.atomic_write import replacing
 from train.figures import DARK, LIGHT, Format, Palette, draw_confusion, draw_coverage, draw_curves, draw_reliability
 from train.findings import Findings
 
