@@ -31,3 +31,7 @@ class DatasetError(GenrescopeError):
 
 class TrainingError(GenrescopeError):
     """Training cannot go on: it diverged, a checkpoint cannot be written, or no learning rate can be suggested."""
+
+
+class EngineError(GenrescopeError):
+    """A TensorRT engine cannot be built, opened or run here, or does not answer as its model does."""

@@ -5,10 +5,11 @@ import torch
 from networks import export_random, random_card, random_network, random_windows
 
 from models.errors import ModelFileError
+from models.example_windows import noise_windows
 from models.frontend import features
 from models.model_file import CARD_KEY, input_names, open_model
 from models.scorer import DEFAULT_MODEL, load_scorer, windows_at_once
-from train.export import OPSET, export, load_checkpoint, noise_windows, put_card
+from train.export import OPSET, export, load_checkpoint, put_card
 
 
 @pytest.mark.parametrize("name", ["lidy-timbral", "lidy-parallel", "lidy-parallel-frequency"])

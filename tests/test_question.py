@@ -11,10 +11,10 @@ from tiny_training import frames
 
 import genrescope
 from models.errors import ConfigError, DatasetError
+from models.example_windows import noise_windows
 from models.onnx_scorer import OnnxScorer
 from models.scorer import AskedFirst, load_scorer
 from models.spec import Given, Head
-from train.export import noise_windows
 from train.module import TrainingModule
 from train.plan import Plan
 from train.question import Question, all_tracks, read_questions

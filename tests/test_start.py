@@ -14,10 +14,11 @@ from tiny_training import tiny
 import genrescope
 from models.architectures import ARCHITECTURES, build
 from models.errors import ConfigError, ModelFileError
+from models.example_windows import noise_windows
 from models.scorer import load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head, ModelCard, Provenance
-from train.export import export, noise_windows, put_card
+from train.export import export, put_card
 from train.module import TrainingModule
 from train.recipes import make_recipe
 from train.start import describe, start_from

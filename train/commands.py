@@ -331,8 +331,9 @@ def export(
     from rich.console import Console
 
     from models.atomic_write import require_writable_file
+    from models.example_windows import noise_windows
     from train.export import export as export_model
-    from train.export import load_checkpoint, noise_windows
+    from train.export import load_checkpoint
 
     require_writable_file(output, option="--output")
     network, card = load_checkpoint(checkpoint)

@@ -17,10 +17,9 @@ from torch import nn
 from models.architectures import build
 from models.atomic_write import replacing
 from models.errors import ModelFileError
-from models.frontend import features
 from models.heads import Heads
 from models.model_file import CARD_KEY, input_names
-from models.scorer import WindowBatch, load_scorer, windows_at_once
+from models.scorer import WindowBatch, load_scorer
 from models.scorer_kind import ScorerKind
 from models.seal import require_unbroken, sealed
 from models.spec import ModelCard
@@ -29,7 +28,6 @@ OPSET = 20
 PARITY = 1e-4
 """Greatest difference between torch's and ONNX Runtime's probabilities for a model to be written."""
 
-_NOISES = 32
 _PREFIX = "network."
 
 
@@ -64,17 +62,6 @@ def without_heads(network: nn.Module, card: ModelCard, names: Collection[str]) -
     """The network and its card without the heads of these ``names``; the network is changed."""
     network.heads = cast(Heads, network.heads).without(names)
     return network, card.model_copy(update={"heads": tuple(head for head in card.heads if head.name not in names)})
-
-
-def noise_windows(card: ModelCard) -> WindowBatch:
-    """Some windows of noise, from soft to loud, through the card's front end: for where there is no music at hand."""
-    random = np.random.default_rng(0)
-    count = min(_NOISES, windows_at_once(card))
-    noises = [level * random.standard_normal(card.window_samples) for level in np.geomspace(0.3, 1e-4, count)]
-    return tuple(
-        np.stack([features(noise, spec)[: card.window.frames].T for noise in noises]).astype(np.float32)
-        for spec in card.inputs
-    )
 
 
 def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBatch) -> float:
