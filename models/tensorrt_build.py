@@ -145,9 +145,7 @@ def _set_profile(builder: Any, config: Any, card: ModelCard, target: Target, log
     for name, shape in zip(input_names(card), card.input_shapes, strict=True):
         profile.set_shape(name, *((count, *shape) for count in target.batch))
     if config.add_optimization_profile(profile) < 0:
-        raise EngineError(
-            f"expected a smallest, usual and greatest batch in order, got {target.batch}: {logger.drain()}"
-        )
+        raise EngineError(f"batches of {target.batch} windows of {card.name!r} are refused: {logger.drain()}")
 
 
 def _set_capabilities(trt: Any, config: Any, target: Target) -> None:

@@ -7,29 +7,22 @@ copy back, in one call. An engine is compared with ONNX Runtime's answers before
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from models.atomic_write import WriteError, replacing
-from models.cuda import Cuda, Gpu
-from models.engine_file import ENGINE_SUFFIX, About, EngineFile, Target
-from models.errors import EngineError, ModelFileError
-from models.example_windows import noise_windows
+from models.cuda import Cuda
+from models.engine_file import ENGINE_SUFFIX, EngineFile
+from models.errors import EngineError
 from models.model_file import input_names, open_model
-from models.onnx_scorer import OnnxScorer
-from models.precision import Precision, in_precision
+from models.precision import Precision
 from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
 from models.spec import ModelCard
-from models.tensorrt_build import Progress, build_plan, make_logger, tensorrt_module
+from models.tensorrt_build import make_logger, tensorrt_module
+from models.tensorrt_engines import Engines, as_file, default_cache
 
 TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 0.1}
 """Greatest difference of any probability from ONNX Runtime's of the same graph for an engine to be used."""
@@ -37,9 +30,6 @@ TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 0.1}
 HOT = 3
 """A batch of a size that came so often is worth a graph."""
 _MOST_GRAPHS = 8
-_COMPARED = 32
-
-_log = logging.getLogger(__name__)
 
 
 class TensorRtScorer:
@@ -74,9 +64,9 @@ class TensorRtScorer:
             self._runtime = trt.Runtime(self._logger)
         except TypeError as error:  # "factory function returned nullptr"
             raise EngineError(f"{product} does not start on this machine ({self._logger.drain()})") from error
-        engines = _Engines(trt, self._runtime, self._logger, self._cuda.gpu, cache or default_cache())
+        engines = Engines(trt, self._runtime, self._logger, self._cuda.gpu, cache or default_cache())
         engine, kept = engines.of_file(engine_file) if engine_file else engines.of_model(path, product)
-        with _as_file(kept.model) as model:
+        with as_file(kept.model) as model:
             _, self.card = open_model(model)
         words = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[product]
         self.name = f"{words} {trt.__version__} ({self._cuda.gpu.name}, {kept.about.target.precision})"
@@ -136,11 +126,6 @@ class TensorRtScorer:
                         )
 
 
-def default_cache() -> Path:
-    """The user's folder of built engines."""
-    return Path.home() / ".cache" / "genrescope" / "engines"
-
-
 def available(product: str) -> str | None:
     """Why a product cannot be used on this machine, in words; None if it can."""
     try:
@@ -149,108 +134,6 @@ def available(product: str) -> str | None:
     except EngineError as error:
         return str(error)
     return None
-
-
-def make_engine(
-    model: bytes,
-    card: ModelCard,
-    target: Target,
-    windows: WindowBatch,
-    *,
-    gpu: Gpu | None = None,
-    timings: Path | None = None,
-    progress: Progress | None = None,
-) -> EngineFile:
-    """Build an engine of a model.
-
-    Args:
-        model: a serialised ONNX model with its card.
-        windows: sound to compare the engine on before it is used, and to calibrate int8 on.
-        gpu: the card in this machine, if it is built for that one.
-        timings: where the timing cache lies, so that the next building is faster.
-
-    Raises:
-        EngineError: it cannot be built.
-        ModelFileError: the graph cannot be brought into the precision.
-    """
-    trt = tensorrt_module(target.product)
-    logger = make_logger(trt)
-    typed = in_precision(model, card, target.precision, windows=windows).SerializeToString()
-    known = timings.read_bytes() if timings is not None and timings.exists() else b""
-    plan, measured = build_plan(trt, logger, typed, card, target, timings=known, progress=progress)
-    if timings is not None and measured != known:
-        with replacing(timings) as temporary:
-            temporary.write_bytes(measured)
-    some = tuple(each[:_COMPARED] for each in windows)
-    about = About(target=target, version=trt.__version__, gpu=gpu.name if gpu and not target.sms else "")
-    with _as_file(typed) as path:
-        return EngineFile(about, typed, plan, some, OnnxScorer(path).score(some))
-
-
-class _Engines:
-    """Finds, builds and keeps engines for the card of this machine."""
-
-    def __init__(self, trt: Any, runtime: Any, logger: Any, gpu: Gpu, folder: Path) -> None:
-        self._trt = trt
-        self._runtime = runtime
-        self._logger = logger
-        self._gpu = gpu
-        self._folder = folder
-
-    def of_model(self, path: Path, product: str) -> tuple[Any, EngineFile]:
-        """The engine of a model file, and its parts."""
-        _, card = open_model(path)
-        model, target = path.read_bytes(), Target.model_validate({"product": product})
-        timings = self._folder / f"timings-{product}-{self._trt.__version__}-sm{self._gpu.sm}"
-
-        def build() -> EngineFile:
-            return make_engine(model, card, target, noise_windows(card), gpu=self._gpu, timings=timings)
-
-        return self._kept_or_built(model, target, build)
-
-    def of_file(self, engine: EngineFile) -> tuple[Any, EngineFile]:
-        """An engine file's; built again, for this card and this TensorRT, if these refuse it."""
-        opened = self._runtime.deserialize_cuda_engine(engine.plan)
-        if opened is not None:
-            return opened, engine
-        said = self._logger.drain()
-        _log.warning("the engine was made for another card or TensorRT, and is built again for this one (%s)", said)
-        target = engine.about.target.model_copy(update={"sms": ()})
-        with _as_file(engine.model) as path:
-            _, card = open_model(path)
-
-        def build() -> EngineFile:
-            plan, _ = build_plan(self._trt, self._logger, engine.model, card, target)
-            about = About(target=target, version=self._trt.__version__, gpu=self._gpu.name)
-            return replace(engine, about=about, plan=plan)
-
-        return self._kept_or_built(engine.model, target, build)
-
-    def _kept_or_built(self, model: bytes, target: Target, build: Callable[[], EngineFile]) -> tuple[Any, EngineFile]:
-        facts = (target.model_dump_json(), self._trt.__version__, self._gpu.name, self._gpu.sm)
-        key = hashlib.sha256("\n".join(facts).encode() + model).hexdigest()[:24]
-        path = self._folder / f"{key}{ENGINE_SUFFIX}"
-        if path.exists():
-            try:
-                kept = EngineFile.read(path)
-                opened = self._runtime.deserialize_cuda_engine(kept.plan)
-            except ModelFileError as error:
-                opened, said = None, str(error)
-            else:
-                said = "" if opened is not None else self._logger.drain()
-            if opened is not None:
-                return opened, kept
-            _log.warning("a kept engine cannot be used and is built again (%s)", said)
-            path.unlink(missing_ok=True)
-        built = build()
-        opened = self._runtime.deserialize_cuda_engine(built.plan)
-        if opened is None:
-            raise EngineError(f"{target.product} refuses the engine that it has just built: {self._logger.drain()}")
-        try:
-            built.write(path)
-        except WriteError as error:
-            _log.warning("the engine is not kept, and will be built again next time: %s", error)
-        return opened, built
 
 
 class _Place:
@@ -345,12 +228,3 @@ def _check_edges(trt: Any, engine: Any, card: ModelCard) -> None:
         raise EngineError(f"expected an engine with the inputs and outputs {expected}, got {found}")
     if strange := [name for name in names if engine.get_tensor_dtype(name) != trt.DataType.FLOAT]:
         raise EngineError(f"expected an engine with fp32 at its edges, {', '.join(strange)} is in other numbers")
-
-
-@contextmanager
-def _as_file(model: bytes) -> Iterator[Path]:
-    """A serialised model as a file: what opens models reads files."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model)
-        yield path

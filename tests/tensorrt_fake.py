@@ -44,14 +44,14 @@ class Behaviour:
     def make(self, kind: str, **state: Any) -> Any:
         """An object of a class that the bindings make themselves."""
         made = object.__new__(getattr(self._trt, kind))
-        made.__dict__.update(state)
+        vars(made).update(state)
         return made
 
     def complain(self, logger: Any, words: str) -> None:
         logger.log(self._trt.ILogger.ERROR, words)
 
     def Builder___init__(self, it, logger):
-        it.logger = logger
+        vars(it).update(log=logger)
 
     def Builder_create_network(self, it, flags=0):
         return self.make("INetworkDefinition", flags=flags, model=None)
@@ -65,7 +65,7 @@ class Behaviour:
             if not goes_on:
                 return None
         if self.refuses == "build" or network.model is None:
-            return self.complain(it.logger, "no tactic for anything")
+            return self.complain(it.log, "no tactic for anything")
         shapes = config.profiles[0]
         about = json.dumps([self._version, shapes]).encode()
         return self.make("IHostMemory", data=_PLAN + about + b"\0" + network.model)
@@ -74,15 +74,15 @@ class Behaviour:
         return it.data
 
     def OnnxParser___init__(self, it, network, logger):
-        it.network, it.errors = network, []
+        vars(it).update(network=network, errors=[])
 
     def OnnxParser_parse(self, it, model, path=None):
         try:
             onnx.load_model_from_string(bytes(model))
         except DecodeError as error:
-            it.errors = [self.make("ParserError", words=f"cannot be parsed: {error}")]
+            it.errors.append(self.make("ParserError", words=f"cannot be parsed: {error}"))
             return False
-        it.network.model = bytes(model)
+        vars(it.network).update(model=bytes(model))
         return True
 
     def OnnxParser_num_errors(self, it):
@@ -104,7 +104,7 @@ class Behaviour:
         return self.make("IBuilderConfig", profiles=[], cache=None)
 
     def IBuilderConfig_progress_monitor(self, it):
-        return it.__dict__.get("_progress_monitor")
+        return vars(it).get("_progress_monitor")
 
     def IBuilderConfig_add_optimization_profile(self, it, profile):
         if self.refuses == "profile":
@@ -118,7 +118,7 @@ class Behaviour:
     def IBuilderConfig_set_timing_cache(self, it, cache, ignore_mismatch):
         if cache.data not in (b"", b"timings"):
             return False
-        it.cache = cache
+        vars(it).update(cache=cache)
         return True
 
     def IBuilderConfig_get_timing_cache(self, it):
@@ -128,17 +128,17 @@ class Behaviour:
         return self.make("IHostMemory", data=b"timings")
 
     def Runtime___init__(self, it, logger):
-        it.logger = logger
+        vars(it).update(log=logger)
 
     def Runtime_deserialize_cuda_engine(self, it, serialized_engine):
         head, _, model = bytes(serialized_engine).partition(b"\0")
         if self.refuses == "plan" or not head.startswith(_PLAN):
-            return self.complain(it.logger, "this is no plan")
+            return self.complain(it.log, "this is no plan")
         version, shapes = json.loads(head.removeprefix(_PLAN))
         if version != self._version:
-            return self.complain(it.logger, f"a plan of {version}")
+            return self.complain(it.log, f"a plan of {version}")
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        return self.make("ICudaEngine", session=session, shapes=shapes, logger=it.logger)
+        return self.make("ICudaEngine", session=session, shapes=shapes, log=it.log)
 
     def ICudaEngine_num_io_tensors(self, it):
         return len(it.session.get_inputs()) + len(it.session.get_outputs())
@@ -158,39 +158,39 @@ class Behaviour:
 
     def ICudaEngine_create_execution_context(self, it, strategy=None):
         if self.refuses == "context":
-            return self.complain(it.logger, "out of memory")
-        return self.make("IExecutionContext", engine=it, shapes={}, addresses={}, captured=False)
+            return self.complain(it.log, "out of memory")
+        return self.make("IExecutionContext", built=it, shapes={}, addresses={}, captured=False)
 
     def IExecutionContext_set_tensor_address(self, it, name, memory):
         it.addresses[name] = memory
         return True
 
     def IExecutionContext_set_input_shape(self, it, name, shape):
-        least, _, most = it.engine.shapes[name]
+        least, _, most = it.built.shapes[name]
         assert not it.captured, "one context per captured graph"
         if not all(a <= b <= c for a, b, c in zip(least, shape, most, strict=True)):
-            self.complain(it.engine.logger, f"{shape} is not in the profile")
+            self.complain(it.built.log, f"{shape} is not in the profile")
             return False
         it.shapes[name] = tuple(shape)
         return True
 
     def IExecutionContext_infer_shapes(self, it):
-        return [each.name for each in it.engine.session.get_inputs() if each.name not in it.shapes]
+        return [each.name for each in it.built.session.get_inputs() if each.name not in it.shapes]
 
     def IExecutionContext_execute_async_v3(self, it, stream_handle):
         if self.refuses == "execute":
-            self.complain(it.engine.logger, "an illegal address")
+            self.complain(it.built.log, "an illegal address")
             return False
         stream = self._cuda.streams[stream_handle]
-        it.captured = it.captured or stream.captured is not None
+        vars(it).update(captured=it.captured or stream.captured is not None)
         shapes = dict(it.shapes)
         stream.give(lambda: self._run(it, shapes))
         return True
 
     def _run(self, it, shapes):
         inputs = {name: self._array(it.addresses[name], shape).copy() for name, shape in shapes.items()}
-        names = [each.name for each in it.engine.session.get_outputs()]
-        for name, values in zip(names, it.engine.session.run(names, inputs), strict=True):
+        names = [each.name for each in it.built.session.get_outputs()]
+        for name, values in zip(names, it.built.session.run(names, inputs), strict=True):
             self._array(it.addresses[name], values.shape)[...] = values + (self.refuses == "answers")
 
     def _array(self, address, shape):
@@ -222,14 +222,13 @@ def fake_tensorrt(version: str, cuda: FakeCuda, *, api: dict[str, Any] | None = 
 def _strict_class(name: str, description: dict[str, Any], module: Any, classes: dict[str, Any]) -> type:
     def set_attribute(self, key: str, value: object) -> None:
         known = description["properties"].get(key)
-        if known is None and type(self).__name__ == name and not hasattr(module.behaviour, f"{name}___init__"):
+        if known is None and type(self).__name__ == name:  # a class made from it may have what it likes
             raise AttributeError(f"{name!r} object has no attribute {key!r}")
+        if known is not None and not known[1]:
+            raise AttributeError(f"{name}.{key} cannot be set")
         if known is not None:
-            if not known[1]:
-                raise AttributeError(f"{name}.{key} cannot be set")
             module.called.add(f"{name}.{key}")
-            key = f"_{key}"
-        self.__dict__[key] = value
+        vars(self)[key if known is None else f"_{key}"] = value
 
     body: dict[str, Any] = {"__setattr__": set_attribute}
     for method, signatures in description["methods"].items():
@@ -255,7 +254,7 @@ def _getter(name: str, key: str, kind: str, module: Any) -> Callable[[Any], Any]
         module.called.add(f"{name}.{key}")
         if known := getattr(module.behaviour, f"{name}_{key}", None):
             return known(self)
-        return self.__dict__.get(f"_{key}", _promised(kind))
+        return vars(self).get(f"_{key}", _promised(kind))
 
     return get
 
@@ -263,11 +262,10 @@ def _getter(name: str, key: str, kind: str, module: Any) -> Callable[[Any], Any]
 def _strict_method(
     name: str, method: str, signatures: list[str], module: Any, classes: dict[str, Any]
 ) -> Callable[..., Any]:
-    parsed = [_parse(signature) for signature in signatures]
-
     def call(self: Any, *given: Any, **named: Any) -> Any:
         reasons = []
-        for signature, returned in parsed:
+        # Not before: some signatures that nobody here calls are no Python.
+        for signature, returned in map(_parse, signatures):
             try:
                 bound = signature.bind(self, *given, **named)
             except TypeError as error:
