@@ -50,6 +50,17 @@ def band_centres_hz(spec: LogMel) -> tuple[float, ...]:
     return tuple(float(hz) for hz in edges[1:-1])
 
 
+def hann(length: int) -> Float64Array:
+    """The periodic Hann window, as librosa's and scipy.signal's fftbins=True, (length,)."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+
+
+def cepstral_cosines(spec: Mfcc) -> Float64Array:
+    """The cosine transform from log10 mel bands to coefficients of decibels, shape (n_mels, n_mfcc)."""
+    cosines: Float64Array = scipy.fft.dct(np.eye(spec.n_mels), type=2, norm="ortho", axis=1)
+    return 10.0 * cosines[:, : spec.n_mfcc]
+
+
 class FrontEnd:
     """Feature frames from a stream of mono samples: frame by frame those of ``FeatureSpec``.
 
@@ -105,8 +116,7 @@ class FrontEnd:
 def _transform(spec: FeatureSpec) -> Transform:
     if isinstance(spec, Raw):
         return lambda samples: samples
-    # Periodic Hann, as librosa's and scipy.signal's fftbins=True.
-    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.n_fft) / spec.n_fft)
+    taper = hann(spec.n_fft)
 
     def power(samples: FloatArray) -> Float64Array:
         spectrum = scipy.fft.rfft(samples * taper, axis=1)
@@ -123,8 +133,7 @@ def _transform(spec: FeatureSpec) -> Transform:
 
     if isinstance(spec, LogMel):
         return log_mel if spec.unit == "log10" else lambda samples: 10.0 * log_mel(samples)
-    # The cosine transform as one matrix, (n_mels, n_mfcc); decibels by the factor 10.
-    cosines = 10.0 * scipy.fft.dct(np.eye(spec.n_mels), type=2, norm="ortho", axis=1)[:, : spec.n_mfcc]
+    cosines = cepstral_cosines(spec)
     return lambda samples: log_mel(samples) @ cosines
 
 

@@ -2,7 +2,8 @@
 
 TensorRT 11 takes a graph's types as they are, so the precision is chosen here and not by a flag of the builder. Only
 edges stay fp32: features go in and logits come out as ever, and the card stays in the file's metadata, so that what
-comes out is a model like any other. Needs ``onnx`` and ``onnxscript``; none of it needs torch.
+comes out is a model like any other. A front end in the graph is an edge too: there is more between loud and quiet than
+half precision holds. Needs ``onnx`` and ``onnxscript``; none of it needs torch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.errors import ModelFileError
+from models.from_samples import FRONT_END
 from models.model_file import CARD_KEY, input_names
 from models.scorer import FloatArray, WindowBatch
 from models.spec import ModelCard
@@ -49,7 +51,7 @@ def in_precision(
     Args:
         model: a serialised ONNX model with a card.
         card: its card.
-        precision: of all ``HEAVY`` operators.
+        precision: of all ``HEAVY`` operators but a front end's.
         windows: features that eight-bit ranges are calibrated on; as many kinds of sound as the model will hear.
 
     Raises:
@@ -62,9 +64,16 @@ def in_precision(
         if windows is None or not len(windows[0]):
             raise ModelFileError(f"model {card.name!r}: int8 needs windows of real sound to calibrate on, got none")
         graph = _in_int8(graph, card, windows)
-    found = census(graph)
-    if strange := sorted(f"{op} in {kind}" for op, kind in found if op in HEAVY and kind != precision):
-        raise ModelFileError(f"model {card.name!r}: expected its operators in {precision}, found {', '.join(strange)}")
+    strange = sorted(
+        f"{op} in {kind}"
+        for op, kind in census(graph)
+        if op.removeprefix(FRONT_END) in HEAVY and kind != (Precision.FP32 if op.startswith(FRONT_END) else precision)
+    )
+    if strange:
+        raise ModelFileError(
+            f"model {card.name!r}: expected its operators in {precision} and a front end's in {Precision.FP32}, "
+            f"found {', '.join(strange)}"
+        )
     return graph
 
 
@@ -86,7 +95,7 @@ def folded(model: bytes) -> onnx.ModelProto:
 
 def census(graph: onnx.ModelProto) -> Counter[tuple[str, str]]:
     """How many operators of each kind calculate in which numbers, ``{("Conv", "fp16"): 10}``. A heavy operator is in
-    int8 if both of its operands come out of a DequantizeLinear."""
+    int8 if both of its operands come out of a DequantizeLinear; a front end's is ``front_end/Conv``."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(graph).graph
@@ -99,18 +108,48 @@ def census(graph: onnx.ModelProto) -> Counter[tuple[str, str]]:
     for node in inferred.node:
         kind = kinds.get(node.input[0] if node.input else node.output[0], onnx.TensorProto.UNDEFINED)
         whole = node.op_type in HEAVY and {*node.input[:2]} <= dequantised
-        found[node.op_type, "int8" if whole else names.get(kind, onnx.TensorProto.DataType.Name(kind).lower())] += 1
+        op = FRONT_END + node.op_type if _of_front_end(node) else node.op_type
+        found[op, "int8" if whole else names.get(kind, onnx.TensorProto.DataType.Name(kind).lower())] += 1
     return found
 
 
 def _in_half(graph: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxscript import ir
 
+    whole = onnx.shape_inference.infer_shapes(graph).graph
+    # The front end is kept from the converter, which takes even what it is told to leave alone through half precision.
+    front_end, network = ([node for node in whole.node if _of_front_end(node) is so] for so in (True, False))
+    own = {name for node in network for name in node.output} | {tensor.name for tensor in whole.initializer}
+    read = {name for node in network for name in node.input} - own
+    features = [value for value in (*whole.input, *whole.value_info) if value.name in read]
     with warnings.catch_warnings():
         # Of each weight that is nearly nothing: what matters is whether answers change, and that is measured.
         warnings.simplefilter("ignore")
-        half: onnx.ModelProto = convert_float_to_float16(graph, keep_io_types=True)
-    return half
+        half = convert_float_to_float16(_altered(graph, network, features), keep_io_types=True)
+    # It adds its casts at the end; ONNX wants nodes in an order in which they can be run.
+    in_order = ir.from_proto(_altered(half, [*front_end, *half.graph.node], graph.graph.input))
+    in_order.graph.sort()
+    return ir.to_proto(in_order)
+
+
+def _of_front_end(node: onnx.NodeProto) -> bool:
+    return bool(node.name.startswith(FRONT_END))
+
+
+def _altered(
+    model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], inputs: Iterable[onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """The model with other nodes and inputs; what was known of the values between them is forgotten."""
+    import onnx
+
+    altered = onnx.ModelProto()
+    altered.CopyFrom(model)
+    for field, values in ((altered.graph.node, nodes), (altered.graph.input, inputs), (altered.graph.value_info, ())):
+        del field[:]
+        field.extend(values)
+    return altered
 
 
 def _in_int8(graph: onnx.ModelProto, card: ModelCard, windows: WindowBatch) -> onnx.ModelProto:
@@ -142,6 +181,7 @@ def _in_int8(graph: onnx.ModelProto, card: ModelCard, windows: WindowBatch) -> o
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(HEAVY),
+            nodes_to_exclude=[node.name for node in graph.graph.node if _of_front_end(node)],
             calibrate_method=CalibrationMethod.MinMax,
             # TensorRT knows symmetric ranges alone, and adds biases in full precision.
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},

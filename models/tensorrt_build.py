@@ -88,10 +88,11 @@ def build_plan(
     Args:
         trt, logger: ``tensorrt_module``'s and ``make_logger``'s.
         model: a serialised ONNX graph, folded and in the target's precision already.
-        timings: a timing cache of an earlier building on this card; a foreign one is left alone.
+        timings: a timing cache of an earlier building on this card; a foreign one is left alone. TensorRT-RTX has none,
+            it chooses when the engine is loaded.
 
     Returns:
-        The plan, and the timing cache after it.
+        The plan, and the timing cache after it; empty where there is none.
 
     Raises:
         EngineError: TensorRT does not start, read the graph, or build it.
@@ -114,17 +115,18 @@ def build_plan(
     _set_profile(builder, config, card, target, logger)
     _set_capabilities(trt, config, target)
     stopped = _watch(trt, config, progress)
-    cache = config.create_timing_cache(timings)
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        logger.drain()
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
+    has_timings = target.product == "tensorrt"
+    if has_timings:
+        cache = config.create_timing_cache(timings)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            logger.drain()
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if stopped:
         raise KeyboardInterrupt
     if plan is None:
         raise EngineError(f"{target.product} cannot build {card.name!r} in {target.precision}: {logger.drain()}")
-    return bytes(plan), bytes(config.get_timing_cache().serialize())
+    return bytes(plan), bytes(config.get_timing_cache().serialize()) if has_timings else b""
 
 
 def _parse(trt: Any, logger: Any, network: Any, model: bytes, card: ModelCard) -> None:

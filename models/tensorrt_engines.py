@@ -59,12 +59,17 @@ def make_engine(
         EngineError: it cannot be built.
         ModelFileError: the graph cannot be brought into the precision.
     """
+    if gpu is None and not target.sms:
+        raise EngineError(
+            f"an engine of {target.product} is built for the NVIDIA card in this machine, and there is none"
+            + ("; say for which with --sm, such as --sm 89" if target.product == "tensorrt-rtx" else "")
+        )
     trt = tensorrt_module(target.product)
     logger = make_logger(trt)
     typed = in_precision(model, card, target.precision, windows=windows).SerializeToString()
     plan, timings = build_plan(trt, logger, typed, card, target, timings=timings, progress=progress)
     some = tuple(each[:_COMPARED] for each in windows)
-    about = About(target=target, version=trt.__version__, gpu=gpu.name if gpu and not target.sms else "")
+    about = About(target=target, version=trt.__version__, gpu=gpu.name if gpu is not None and not target.sms else "")
     with as_file(typed) as path:
         return EngineFile(about, typed, plan, some, OnnxScorer(path).score(some)), timings
 

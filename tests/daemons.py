@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,12 +26,21 @@ START_S = 20.0
 
 def need(*programs: str) -> None:
     """Skip the test where a program is missing; fail it on CI, which must have them all."""
-    missing = [program for program in programs if shutil.which(program) is None]
+    lacks("not installed", [program for program in programs if shutil.which(program) is None])
+
+
+def need_packages(*packages: str) -> None:
+    """The same for Python packages."""
+    lacks("not installed", [package for package in packages if find_spec(package) is None])
+
+
+def lacks(what: str, missing: list[str]) -> None:
+    """Skip the test if something is missing, with the reason; fail it on CI."""
     if not missing:
         return
     if os.environ.get("CI"):
-        pytest.fail(f"expected on CI, not installed: {', '.join(missing)}")
-    pytest.skip(f"not installed: {', '.join(missing)}")
+        pytest.fail(f"expected on CI, {what}: {', '.join(missing)}")
+    pytest.skip(f"{what}: {', '.join(missing)}")
 
 
 def wait_until(ready: Callable[[], object], what: str, timeout_s: float = START_S) -> None:

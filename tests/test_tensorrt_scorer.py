@@ -16,6 +16,7 @@ import models.cuda
 import models.tensorrt_build
 import models.tensorrt_engines
 import models.tensorrt_scorer
+from models.cuda import Gpu
 from models.engine_file import EngineFile, Target
 from models.errors import EngineError, ModelFileError
 from models.example_windows import noise_windows
@@ -62,7 +63,7 @@ def engine_of(model, tmp_path, *, name="it.engine", **target):
     _, card = open_model(model)
     wanted = Target(product="tensorrt", **target)
     path = tmp_path / name
-    engine, _ = make_engine(model.read_bytes(), card, wanted, noise_windows(card))
+    engine, _ = make_engine(model.read_bytes(), card, wanted, noise_windows(card), gpu=Gpu(0, "Fake 4090", "89"))
     engine.write(path)
     return path
 

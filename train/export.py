@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 import onnx
+import onnxscript
 import torch
 from onnxscript import optimizer
 from torch import nn
@@ -75,7 +76,7 @@ def export(network: nn.Module, card: ModelCard, path: Path, *, windows: WindowBa
         ModelFileError: the two runtimes differ by more than ``PARITY``. The file is not written then.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(sealed(_to_onnx(network, card).SerializeToString()))
+        temporary.write_bytes(sealed(to_onnx(network, card).SerializeToString()))
         # Through the product's own scorers: what is compared is what will run.
         onnx_scores = load_scorer(temporary, ScorerKind.ONNX).score(windows)
         torch_scores = load_scorer(temporary, ScorerKind.TORCH).score(windows)
@@ -98,6 +99,12 @@ def put_card(path: Path, card: ModelCard) -> None:
         temporary.write_bytes(sealed(model.SerializeToString()))
 
 
+def _is_no_weight_changed(node: onnxscript.ir.Node) -> bool | None:
+    """False for what makes another weight of the network's own, which then would not be in the file."""
+    of_weights = any(value is not None and value.is_initializer() for value in node.inputs)
+    return False if of_weights and node.op_type != "Shape" else None
+
+
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
     """Leave out the exporter's notes, which are stack traces with the paths of the machine that made the model."""
     noted = (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info)
@@ -106,7 +113,8 @@ def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+def to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+    """The network as an ONNX graph that has all of its weights by their names, with the card; nothing is compared."""
     network = network.eval()
     examples = tuple(torch.zeros(2, *shape) for shape in card.input_shapes)
     with warnings.catch_warnings():
@@ -128,7 +136,7 @@ def _to_onnx(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
         raise ModelFileError("torch.onnx.export gave no model")
     # The exporter writes a convolution's missing bias as zeros worked out in the graph, and ONNX Runtime then does not
     # join the convolution with the normalisation behind it: it takes half as long again.
-    optimizer.fold_constants(program.model, onnx_shape_inference=True)
+    optimizer.fold_constants(program.model, onnx_shape_inference=True, should_fold=_is_no_weight_changed)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     _forget_where_it_was_made(model)
