@@ -10,9 +10,11 @@ import typer
 
 import dashboard.commands
 import genrescope_bench
+import genrescope_doctor
 import models.commands
 import stream.commands
 import train.commands
+import train.export_command
 import train.measure_commands
 from models.errors import GenrescopeError
 
@@ -42,11 +44,12 @@ app.command(rich_help_panel=LISTEN)(dashboard.commands.live)
 app.command(rich_help_panel=LISTEN)(stream.commands.classify)
 app.command(rich_help_panel=LISTEN)(stream.commands.devices)
 app.command(rich_help_panel=LISTEN)(models.commands.models)
+app.command(rich_help_panel=LISTEN)(genrescope_doctor.doctor)
 app.command(rich_help_panel=MAKE)(train.commands.recipes)
 app.command(rich_help_panel=MAKE)(train.commands.train)
 app.command(rich_help_panel=MAKE)(train.measure_commands.evaluate)
 app.command(rich_help_panel=MAKE)(train.measure_commands.compare)
-app.command(rich_help_panel=MAKE)(train.commands.export)
+app.command(rich_help_panel=MAKE)(train.export_command.export)
 app.add_typer(genrescope_bench.app, name="bench", rich_help_panel=MEASURE)
 
 

@@ -17,6 +17,7 @@ from models.scorer_kind import ScorerKind
 from train.options import JoinOption, LabelColumnOption, SeedOption, TablesOption
 
 if TYPE_CHECKING:
+    from models.scorer_bench import ModelBench
     from models.spec import ModelCard
     from stream.decision_bench import Setting
     from stream.decision_measures import Counts
@@ -48,7 +49,7 @@ def decisions(
     minutes: Annotated[float, typer.Option("--minutes", min=0.5, help="Length of each.")] = 10.0,
     seed: SeedOption = 0,
     model: ModelOption = None,
-    scorer: ScorerOption = ScorerKind.AUTO,
+    scorer: ScorerOption = ScorerKind.ONNX,
     half_life: HalfLifeOption = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="DIR", help="Write all figures (JSON) and the curves (PNG).")
@@ -115,6 +116,200 @@ def decisions(
     if report is not None:
         _write_report(report, results, chosen)
         console.print(f"\nfigures: {report / _JSON_NAME}\ncurves:  {report / _PICTURE_NAME}")
+
+
+@app.command()
+def scorers(
+    *,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option("--model", metavar="PATH", help="A model file; repeat for more.  [default: all that ship]"),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--batch", min=1, help="Windows at once; repeat for more.  [default: 1, 8, 64, 256, 1024 and 4096]"
+        ),
+    ] = None,
+    scorer: Annotated[
+        list[ScorerKind] | None,
+        typer.Option(
+            "--scorer", help="Only this one, beside ONNX Runtime; repeat for more.  [default: all that are usable]"
+        ),
+    ] = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", min=0.01, help="For each scorer and number of windows; what takes longer is left out."
+        ),
+    ] = 3.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write all figures (JSON) and a picture (PNG).")
+    ] = None,
+) -> None:
+    """How fast each runtime runs the network on this machine: one window, and many at once.
+
+    All in one run and by turns, on the same windows; beside ONNX Runtime, and beside the least that one thread must
+    take for the network's arithmetic and bytes. Leave the machine alone meanwhile.
+
+        genrescope bench scorers --seconds 10 --report out
+    """
+    from models.atomic_write import require_writable_folder
+    from models.machine import energy_counters
+    from models.scorer import PRETRAINED
+    from models.scorer_bench import BATCHES, open_bench, run
+    from train.progress import track_progress
+
+    if ScorerKind.AUTO in (scorer or ()):
+        raise ConfigError("--scorer auto is none of its own: name those to measure, or leave it out for all")
+    if report is not None:
+        _need_matplotlib()
+        require_writable_folder(report, option="--report")
+    facts = _facts()
+    batches = sorted(set(batch or BATCHES))
+    benches = [open_bench(path, scorer or ()) for path in model or sorted(PRETRAINED.glob("*.onnx"))]
+    with energy_counters() as joules:
+        steps = (step for bench in benches for step in run(bench, batches, seconds=seconds, joules=joules))
+        for _ in track_progress(steps, total=len(benches) * len(batches), title="Scoring by turns"):
+            pass
+    figures = {**facts, "seconds": seconds, "models": [_bench_figures(bench) for bench in benches]}
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False))
+    else:
+        _print_scorers(facts, benches)
+    if report is not None:
+        _write_scorers(report, figures, benches)
+        if not as_json:
+            print(f"\nfigures: {report / _SCORERS_JSON}\npicture: {report / _SCORERS_PICTURE}")
+
+
+_SCORERS_JSON, _SCORERS_PICTURE = "scorers.json", "scorers.png"
+
+
+def _facts() -> dict[str, Any]:
+    """Where and by which command it is measured, and whether the machine was left alone before."""
+    import os
+    import platform
+
+    from models.machine import nvidia_gpus, processor
+
+    return {
+        "machine": ", ".join([processor(), f"{os.cpu_count()} cores", *nvidia_gpus()]),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "command": f"genrescope {' '.join(sys.argv[1:])}",
+    }
+
+
+def _bench_figures(bench: ModelBench) -> dict[str, Any]:
+    """All of one model, for JSON."""
+    from dataclasses import asdict
+
+    return {
+        "model": bench.card.name,
+        "file": bench.path.name,
+        "input_shapes": bench.card.input_shapes,
+        "cost": asdict(bench.cost) if bench.cost else None,
+        "ceilings": asdict(bench.ceilings) if bench.ceilings else None,
+        "uncounted": bench.uncounted,
+        "scorers": [
+            {"scorer": kind, "name": scorer.name, "difference": bench.measured[kind].difference}
+            for kind, scorer in bench.scorers.items()
+        ],
+        "unusable": bench.unusable,
+        "timings": [
+            {
+                **asdict(timing),
+                "windows_per_s": timing.windows_per_s,
+                "floor_s": bench.floor_s(timing),
+            }
+            for timing in bench.timings
+        ],
+        "skipped": [asdict(each) for each in bench.skipped],
+    }
+
+
+def _print_scorers(facts: dict[str, Any], benches: list[ModelBench]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{facts['machine']}, {facts['system']}")
+    if facts["load_before"] is not None:
+        console.print(f"load average before: {facts['load_before']:.2f}")
+    console.print(facts["command"])
+    for bench in benches:
+        console.print(f"\n{bench.card.name}: {bench.card.hears}")
+        counters = sorted({name for timing in bench.timings for name in timing.joules})
+        table = Table(box=None, pad_edge=False)
+        for heading in ("windows", "scorer", "p50 ms", "p99 ms", "windows/s", "x onnx", "x floor"):
+            table.add_column(heading, justify="left" if heading == "scorer" else "right")
+        for name in counters:
+            table.add_column(f"mJ ({name})", justify="right")
+        for timing in bench.timings:
+            floor_s = bench.floor_s(timing)
+            table.add_row(
+                str(timing.batch),
+                timing.kind,
+                f"{1000 * timing.p50_s:.2f}",
+                f"{1000 * timing.p99_s:.2f}",
+                f"{timing.windows_per_s:,.0f}",
+                "-" if timing.ratio is None else f"{timing.ratio:.2f}",
+                "-" if floor_s is None else f"{timing.p50_s / floor_s:.2f}",
+                *(f"{1000 * timing.joules[name]:.2f}" if name in timing.joules else "-" for name in counters),
+            )
+        console.print(table)
+        for line in _beside(bench):
+            console.print(line)
+
+
+def _beside(bench: ModelBench) -> list[str]:
+    """What is said under the figures of a model: who is who and how alike they answer, the floor, what is missing."""
+    lines = [
+        f"{kind}: {scorer.name}"
+        + (f", differs by {bench.measured[kind].difference:.1e}" if kind is not ScorerKind.ONNX else "")
+        for kind, scorer in bench.scorers.items()
+    ]
+    if bench.cost and bench.ceilings:
+        moved = bench.cost.weight_bytes + bench.cost.activation_bytes
+        lines.append(
+            f"floor: {bench.cost.flops / 1e6:.1f} MFLOP and {moved / 1e6:.1f} MB for one window, at "
+            f"{bench.ceilings.flops / 1e9:.0f} GFLOP/s and {bench.ceilings.bytes / 1e9:.0f} GB/s as one thread was "
+            f"measured here: {1000 * bench.ceilings.floor_s(bench.cost, 1):.2f} ms"
+        )
+    else:
+        lines.append(f"no floor: {bench.uncounted}")
+    if not any(timing.joules for timing in bench.timings):
+        lines.append("no energy: there is no counter of it that may be read here")
+    lines += [f"{each.batch} windows not with {', '.join(each.kinds)}: {each.reason}" for each in bench.skipped]
+    if bench.unusable:
+        lines.append(f"cannot be used here: {', '.join(bench.unusable)} (`genrescope doctor` says why)")
+    return lines
+
+
+def _write_scorers(folder: Path, figures: dict[str, Any], benches: list[ModelBench]) -> None:
+    from models.atomic_write import replacing
+    from train.figures import LIGHT, draw_scorers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / _SCORERS_JSON) as temporary:
+        temporary.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def curves(bench: ModelBench) -> dict[str, list[tuple[int, float]]]:
+        found: dict[str, list[tuple[int, float]]] = {}
+        for timing in bench.timings:
+            found.setdefault(bench.scorers[timing.kind].name, []).append((timing.batch, timing.windows_per_s))
+        return found
+
+    def floor(bench: ModelBench) -> list[tuple[int, float]]:
+        floors = {timing.batch: bench.floor_s(timing) for timing in bench.timings}
+        return [(batch, batch / floor_s) for batch, floor_s in floors.items() if floor_s is not None]
+
+    panels = {bench.card.name: (curves(bench), floor(bench)) for bench in benches}
+    picture = draw_scorers(panels, palette=LIGHT, format="png")
+    with replacing(folder / _SCORERS_PICTURE) as temporary:
+        temporary.write_bytes(picture)
 
 
 _JSON_NAME, _PICTURE_NAME = "decisions.json", "decisions.png"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from train.machine import processor
+from models.machine import processor
 
 
 def describe() -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.commands import HalfLifeOption, HopOption, ModelOption, ScorerOption
+from models.commands import HalfLifeOption, HopOption, ModelOption, ScorerOption, load
 from models.scorer_kind import ScorerKind
 
 if TYPE_CHECKING:
@@ -76,7 +76,6 @@ def live(
 
     from models.errors import SourceAddressError, SourceError
     from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
-    from models.scorer import DEFAULT_MODEL, load_scorer
     from stream.addresses import check_source, open_source
     from stream.engine import Engine
     from stream.events import HealthState
@@ -85,7 +84,7 @@ def live(
     from stream.windows import first_look_s
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    loaded = load_scorer(model or DEFAULT_MODEL, scorer)
+    loaded = load(model, scorer, say=log.info)
     half_life_s = checked_half_life(DEFAULT_HALF_LIFE_S if half_life is None else half_life)
     open_address = partial(
         open_source,

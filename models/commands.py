@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer_kind import ScorerKind
+
+if TYPE_CHECKING:
+    from models.scorer import Scorer
 
 ModelOption = Annotated[
     Path | None,
@@ -16,7 +20,10 @@ ModelOption = Annotated[
         "--model", metavar="PATH", help="A model file, as `genrescope train` makes it.  [default: the shipped one]"
     ),
 ]
-ScorerOption = Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network; auto takes ONNX Runtime.")]
+ScorerOption = Annotated[
+    ScorerKind,
+    typer.Option("--scorer", help="What runs the network; auto measures what this machine has (`genrescope doctor`)."),
+]
 HopOption = Annotated[
     float | None,
     typer.Option("--hop", metavar="SECONDS", help="Time between two verdicts.  [default: the model's]"),
@@ -30,6 +37,25 @@ HalfLifeOption = Annotated[
         f"[default: {DEFAULT_HALF_LIFE_S:g}]",
     ),
 ]
+
+
+def load(model: Path | None, scorer: ScorerKind, *, say: Callable[[str], None]) -> Scorer:
+    """The model asked for, or the one that ships, behind the runtime asked for; ``say`` is told what ``auto`` took.
+
+    Raises:
+        ModelFileError, EngineError: as ``load_scorer``.
+    """
+    from models.scorer import DEFAULT_MODEL, load_scorer
+
+    path = model or DEFAULT_MODEL
+    if scorer is not ScorerKind.AUTO:
+        return load_scorer(path, scorer)
+    from models.choose import choose
+
+    choice = choose(path)
+    if choice.words:
+        say(choice.words)
+    return choice.scorer
 
 
 def models(

@@ -13,17 +13,16 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.atomic_write import replacing
 from models.errors import ModelFileError
-from models.precision import Precision
+from models.precision_kind import Precision
 from models.scorer import FloatArray, WindowBatch
 
-ENGINE_SUFFIX: Final = ".engine"
 _ABOUT, _MODEL, _PLAN, _WINDOWS = "about.json", "model.onnx", "engine.plan", "windows.npz"
 _MOST_BYTES = 2 << 30
 """Of one part: more is no engine of ours, and would fill the memory."""

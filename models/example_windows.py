@@ -8,13 +8,16 @@ from models.frontend import features
 from models.scorer import WindowBatch, windows_at_once
 from models.spec import ModelCard
 
-_NOISES = 32
+NOISES = 32
 
 
-def noise_windows(card: ModelCard) -> WindowBatch:
-    """Some windows of noise, from soft to loud, through the card's front end: for where there is no music at hand."""
+def noise_windows(card: ModelCard, *, count: int = NOISES) -> WindowBatch:
+    """Some windows of noise, from loud to soft, through the card's front end: for where there is no music at hand.
+
+    They are ``count`` or, of long windows, as many as are scored at once.
+    """
     random = np.random.default_rng(0)
-    count = min(_NOISES, windows_at_once(card))
+    count = min(count, windows_at_once(card))
     noises = [level * random.standard_normal(card.window_samples) for level in np.geomspace(0.3, 1e-4, count)]
     return tuple(
         np.stack([features(noise, spec)[: card.window.frames].T for noise in noises]).astype(np.float32)

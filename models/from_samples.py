@@ -19,8 +19,9 @@ import numpy.typing as npt
 import scipy.fft
 
 from models.errors import ModelFileError
-from models.frontend import Float64Array, cepstral_cosines, hann, mel_filterbank
+from models.frontend import Float64Array, cepstral_cosines, features, hann, mel_filterbank
 from models.model_file import CARD_KEY, input_names
+from models.scorer import WindowBatch
 from models.spec import FeatureSpec, LogMel, Magnitude, Mfcc, ModelCard, Raw
 
 if TYPE_CHECKING:
@@ -72,6 +73,20 @@ def from_samples(model: bytes, card: ModelCard) -> tuple[onnx.ModelProto, ModelC
     helper.set_model_props(whole, {CARD_KEY: card_of_whole.to_json()})
     onnx.checker.check_model(whole, full_check=True)
     return whole, card_of_whole
+
+
+def features_of(windows: WindowBatch, card: ModelCard) -> WindowBatch:
+    """What the graph works out of windows of samples (n, hop_samples, hops), by the front end of live audio.
+
+    Returns:
+        (n, bands, frames) for each input of the ``card``, the one that the model had before.
+    """
+    (hops,) = windows
+    samples = hops.transpose(0, 2, 1).reshape(len(hops), -1)
+    taken = slice(_lead_hops(card), _lead_hops(card) + card.window.frames)
+    return tuple(
+        np.stack([features(each, spec)[taken].T for each in samples]).astype(np.float32) for spec in card.inputs
+    )
 
 
 def _card(card: ModelCard) -> ModelCard:

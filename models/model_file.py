@@ -22,8 +22,9 @@ def input_names(card: ModelCard) -> list[str]:
     return [f"features_{index}" for index in range(len(card.inputs))]
 
 
-# ONNX Runtime's errors have no common root of their own.
-_LOAD_ERRORS = (
+# They have no common root of their own.
+ORT_ERRORS = (
+    ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -31,6 +32,23 @@ _LOAD_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+"""What ONNX Runtime raises."""
+
+
+def first_words(error: Exception) -> str:
+    """Of an error of ONNX Runtime: its first line, without its mark."""
+    return next(iter(str(error).splitlines()), "no reason given").removeprefix("[ONNXRuntimeError] : ")
+
+
+def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
+    """For a session that says nothing and burns nothing while it waits."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its errors reach the user once, in our words
+    # A pool of one has nothing to spin for; spinning would burn a core between two windows.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSession, ModelCard]:
@@ -55,18 +73,13 @@ def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSe
         require_unbroken(data)
     except ModelFileError as error:
         raise ModelFileError(f"model {path}: {error}") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # its errors reach the user once, in our words
-    # A pool of one has nothing to spin for; spinning would burn a core between two windows.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         # From bytes, never from the path: a foreign file cannot then pull in other files as "external data".
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
-        reason = str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")
-        raise ModelFileError(f"model {path}: not a complete ONNX model ({reason})") from error
+        session = onnxruntime.InferenceSession(
+            data, session_options(threads=threads), providers=["CPUExecutionProvider"]
+        )
+    except ORT_ERRORS as error:
+        raise ModelFileError(f"model {path}: not a complete ONNX model ({first_words(error)})") from error
     try:
         text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
     except UnicodeDecodeError as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from models.model_file import input_names, open_model
+from models.errors import ModelFileError
+from models.model_file import ORT_ERRORS, first_words, input_names, open_model
 from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
 
 
@@ -15,6 +16,9 @@ class OnnxScorer:
     """A model file behind ONNX Runtime.
 
     One thread by default: the networks are small, and a second thread costs more in waking than it brings.
+
+    Raises:
+        ModelFileError: as ``open_model``.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -27,5 +31,8 @@ class OnnxScorer:
         if not len(windows[0]):
             return {head.name: np.empty((0, len(head.labels)), dtype=np.float32) for head in self.card.heads}
         names = [head.name for head in self.card.heads]
-        logits = self._session.run(names, dict(zip(input_names(self.card), windows, strict=True)))
+        try:
+            logits = self._session.run(names, dict(zip(input_names(self.card), windows, strict=True)))
+        except ORT_ERRORS as error:
+            raise ModelFileError(f"model {self.card.name!r}: {self.name} fails ({first_words(error)})") from error
         return {head.name: calibrated(values, head) for head, values in zip(self.card.heads, logits, strict=True)}

@@ -13,7 +13,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ import numpy as np
 from models.errors import ModelFileError
 from models.from_samples import FRONT_END
 from models.model_file import CARD_KEY, input_names
+from models.precision_kind import Precision
 from models.scorer import FloatArray, WindowBatch
 from models.spec import ModelCard
 
@@ -33,14 +33,6 @@ HEAVY = ("Conv", "Gemm", "MatMul")
 """The operators that do the work: if they are in a precision, the model is."""
 
 _CALIBRATED_AT_ONCE = 16
-
-
-class Precision(StrEnum):
-    """The numbers that the heavy operators calculate with."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
 
 
 def in_precision(

@@ -20,6 +20,8 @@ WindowBatch = tuple[FloatArray, ...]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_MODEL = PRETRAINED / "genrescope-base.onnx"
+ENGINE_SUFFIX = ".engine"
+"""Of a file that holds a TensorRT engine beside its model."""
 
 _BATCH_BYTES = 4 << 20
 """Of the network's input at once. Its feature maps are up to a hundred times as large."""
@@ -114,12 +116,34 @@ def calibrated(logits: FloatArray, head: Head) -> FloatArray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def load_scorer(path: Path = DEFAULT_MODEL, kind: ScorerKind = ScorerKind.AUTO) -> Scorer:
-    """Load a model file with the runtime asked for (``auto``: ONNX Runtime).
+def load_scorer(path: Path = DEFAULT_MODEL, kind: ScorerKind = ScorerKind.ONNX) -> Scorer:
+    """Load a model file with the runtime asked for.
+
+    Code that says nothing gets ONNX Runtime, at once and the same everywhere. ``auto`` measures, which takes up to a
+    second; what it found says ``models.choose.choose``. An engine file is always run by its own TensorRT.
 
     Raises:
-        ModelFileError: the file is missing, damaged, foreign, or contradicts its card.
+        ModelFileError: the file is missing, damaged, foreign, or contradicts its card; the runtime is not installed,
+            or cannot run the model.
+        EngineError: TensorRT or its card is missing, or the engine cannot be built or opened.
     """
+    engine = path.suffix == ENGINE_SUFFIX
+    if engine or kind in (ScorerKind.TENSORRT, ScorerKind.TENSORRT_RTX):
+        from models.tensorrt_scorer import TensorRtScorer
+
+        return TensorRtScorer(path, None if engine else kind.value)
+    if kind is ScorerKind.AUTO:
+        from models.choose import choose
+
+        return choose(path).scorer
+    if kind is ScorerKind.ONNX_CUDA:
+        from models.onnx_cuda_scorer import OnnxCudaScorer
+
+        return OnnxCudaScorer(path)
+    if kind is ScorerKind.OPENVINO:
+        from models.openvino_scorer import OpenVinoScorer
+
+        return OpenVinoScorer(path)
     if kind is ScorerKind.TORCH:
         from models.torch_scorer import TorchScorer
 

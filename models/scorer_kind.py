@@ -4,8 +4,12 @@ from enum import StrEnum
 
 
 class ScorerKind(StrEnum):
-    """A runtime; ``auto`` takes the best one installed."""
+    """A runtime and where it calculates; ``auto`` measures those that this machine has and takes the fastest."""
 
     AUTO = "auto"
     ONNX = "onnx"
+    ONNX_CUDA = "onnx-cuda"
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
     TORCH = "torch"

@@ -13,13 +13,13 @@ from typing import Any
 
 from models.atomic_write import WriteError, replacing
 from models.cuda import Gpu
-from models.engine_file import ENGINE_SUFFIX, About, EngineFile, Target
+from models.engine_file import About, EngineFile, Target
 from models.errors import EngineError, ModelFileError
 from models.example_windows import noise_windows
 from models.model_file import open_model
 from models.onnx_scorer import OnnxScorer
 from models.precision import in_precision
-from models.scorer import WindowBatch
+from models.scorer import ENGINE_SUFFIX, WindowBatch
 from models.spec import ModelCard
 from models.tensorrt_build import Progress, build_plan, make_logger, tensorrt_module
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from models.cuda import Cuda
-from models.engine_file import ENGINE_SUFFIX, EngineFile
+from models.engine_file import EngineFile
 from models.errors import EngineError
 from models.model_file import input_names, open_model
-from models.precision import Precision
-from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
+from models.precision_kind import Precision
+from models.scorer import ENGINE_SUFFIX, FloatArray, WindowBatch, calibrated, check_windows
 from models.spec import ModelCard
 from models.tensorrt_build import make_logger, tensorrt_module
 from models.tensorrt_engines import Engines, as_file, default_cache

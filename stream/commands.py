@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from models.commands import HalfLifeOption, HopOption, ModelOption, ScorerOption
+from models.commands import HalfLifeOption, HopOption, ModelOption, ScorerOption, load
 from models.scorer_kind import ScorerKind
 
 if TYPE_CHECKING:
@@ -38,17 +38,16 @@ def classify(
 
     from models.errors import AudioError
     from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
-    from models.scorer import DEFAULT_MODEL, load_scorer
     from stream.classify import classify as classify_file
     from stream.engine import checked_hop
 
-    loaded = load_scorer(model or DEFAULT_MODEL, scorer)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    loaded = load(model, scorer, say=lambda words: errors.print(words, markup=False))
     half_life_s = checked_half_life(DEFAULT_HALF_LIFE_S if half_life is None else half_life)
     if hop is not None:
         checked_hop(hop, loaded.card)
     done: list[Classification] = []
     failed = 0
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     # A bar only where a person waits; on a pipe it would be noise.
     wait = errors.is_terminal and len(files) > 1
     for path in track(files, "Listening", console=errors, transient=True, disable=not wait):

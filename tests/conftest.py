@@ -8,10 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from daemons import Icecast, PulseAudio, need
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from page_windows import Show, Watched
     from playwright.sync_api import Browser
+
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers: files stay whole, for what they set up once, and one worker does all that listens to sound
+    servers, stations and browsers, which must not wait for each other. That takes longest, so it begins first."""
+    alone = {item: item.get_closest_marker("system") is not None for item in items}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("system" if alone[item] else item.path.name))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not alone[item])
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from models.from_samples import FRONT_END, from_samples
 from models.frontend import features
 from models.model_file import CARD_KEY, open_model
 from models.onnx_scorer import OnnxScorer
-from models.precision import HEAVY, Precision, census, in_precision
+from models.precision import HEAVY, census, in_precision
+from models.precision_kind import Precision
 from models.scorer import DEFAULT_MODEL, WindowBatch, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import FeatureSpec, LogMel, Magnitude, Mfcc, ModelCard, Raw

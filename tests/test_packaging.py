@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("stream", "models", "dashboard", "train")
-MODULES = ("genrescope", "genrescope_bench")
+MODULES = ("genrescope", "genrescope_bench", "genrescope_doctor")
 
 
 def test_all_packages_come_from_one_place():

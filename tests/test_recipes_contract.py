@@ -105,7 +105,7 @@ def test_it_goes_from_audio_to_a_verdict(model, tmp_path, capsys):
         np.testing.assert_allclose(whole, scores[: len(whole)], atol=1e-3)
 
     capsys.readouterr()
-    genrescope.app(["classify", "--json", "--model", str(model), str(path)], standalone_mode=False)
+    genrescope.app(["classify", "--json", "--scorer", "onnx", "--model", str(model), str(path)], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     told = told[0] if isinstance(told, list) else told
     assert set(told["probabilities"]) == set(LABELS)

@@ -13,7 +13,8 @@ from models.engine_file import EngineFile, Target
 from models.errors import EngineError
 from models.model_file import open_model
 from models.onnx_scorer import OnnxScorer
-from models.precision import HEAVY, Precision, census, folded, in_precision
+from models.precision import HEAVY, census, folded, in_precision
+from models.precision_kind import Precision
 from models.tensorrt_build import build_plan, make_logger
 from models.tensorrt_engines import make_engine
 from train.export import to_onnx

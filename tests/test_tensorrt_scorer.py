@@ -22,7 +22,7 @@ from models.errors import EngineError, ModelFileError
 from models.example_windows import noise_windows
 from models.model_file import open_model
 from models.onnx_scorer import OnnxScorer
-from models.precision import Precision
+from models.precision_kind import Precision
 from models.scorer import FeatureShapeError, Scorer
 from models.spec import LogMel
 from models.tensorrt_engines import make_engine

@@ -1,4 +1,4 @@
-"""The commands that make models: ``train``, ``export``, and ``recipes``."""
+"""The commands ``train`` and ``recipes``."""
 
 from __future__ import annotations
 
@@ -315,30 +315,6 @@ def train(
         page = write_report(found, pages)
     for line in (*closing_words(found), f"model:  {shipped}", f"report: {page}"):
         console.print(line, soft_wrap=True)
-
-
-def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint.ckpt made by `train`.")],
-    *,
-    output: Annotated[Path, typer.Option("--output", metavar="MODEL", help="The model file to write.")],
-) -> None:
-    """Write a training checkpoint as a model file, as it stands: not calibrated, without figures.
-
-    For a look at a network while it trains; `train` itself ends with a measured model file, calibrated
-    if it was given a --calibration-fold, or --all-folds.
-    """
-    need_training_packages()
-    from rich.console import Console
-
-    from models.atomic_write import require_writable_file
-    from models.example_windows import noise_windows
-    from train.export import export as export_model
-    from train.export import load_checkpoint
-
-    require_writable_file(output, option="--output")
-    network, card = load_checkpoint(checkpoint)
-    difference = export_model(network, card, output, windows=noise_windows(card))
-    Console(highlight=False).print(f"model: {output} (torch and ONNX Runtime differ by {difference:.1e} at most)")
 
 
 def recipes(

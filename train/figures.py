@@ -166,6 +166,43 @@ def draw_decisions(
         return _saved(figure, format)
 
 
+def draw_scorers(
+    panels: Mapping[str, tuple[Mapping[str, Sequence[tuple[int, float]]], Sequence[tuple[int, float]]]],
+    *,
+    palette: Palette,
+    format: Format,
+) -> bytes:
+    """Windows a second by how many are scored at once: for each model a curve a runtime, and what one thread can do.
+
+    Points are (windows at once, windows a second).
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    colours = [*palette.accents, *_MORE_ACCENTS, palette.ink]
+    with _picture((5.2 * len(panels), 4.2), palette, columns=len(panels)) as (figure, columns):
+        for axes, (model, (curves, ceiling)) in zip(columns, panels.items(), strict=True):
+            for (name, points), colour in zip(curves.items(), colours, strict=False):
+                axes.plot(
+                    *zip(*points, strict=True), color=colour, linewidth=1.6, marker="o", markersize=3.5, label=name
+                )
+            if ceiling:
+                label = "the most that one thread can do"
+                axes.plot(
+                    *zip(*ceiling, strict=True), color=palette.ink, linewidth=1, linestyle=(0, (2, 3)), label=label
+                )
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:,g}")
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.set_xlabel("windows at once")
+            axes.set_title(f"{model}: windows a second", fontsize=10, loc="left", color=palette.ink)
+            axes.grid(color=palette.faint, linewidth=0.7)
+            _legend(axes, palette, loc="best")
+        return _saved(figure, format)
+
+
 _MORE_ACCENTS = ("#009e73", "#cc79a7")
 """For more than two curves, of the same palette."""
 _LEARNING = {"train": "training", "validation": "validation"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.machine import processor
 from models.onnx_scorer import OnnxScorer
 
 _WARM_UPS = 3
@@ -29,15 +29,6 @@ class Latency(NamedTuple):
 def describe_machine() -> str:
     """Processor, cores and, where torch finds some, GPUs: ``AMD EPYC 9B14, 2 cores, NVIDIA H100``."""
     return ", ".join([processor(), f"{os.cpu_count()} cores", *_gpus()])
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def measure_latency(model: Path) -> Latency:

@@ -83,7 +83,7 @@ def evaluate(
     level_db: Annotated[
         float, typer.Option("--level-db", help="Measure as if all audio were so many decibels louder (or softer: -20).")
     ] = 0.0,
-    scorer: Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network.")] = ScorerKind.AUTO,
+    scorer: Annotated[ScorerKind, typer.Option("--scorer", help="What runs the network.")] = ScorerKind.ONNX,
     seed: SeedOption = 0,
     cache: CacheOption = None,
     workers: WorkersOption = 2,
