@@ -29,7 +29,8 @@ OPSET = 20
 PARITY = 1e-4
 """Greatest difference between torch's and ONNX Runtime's probabilities for a model to be written."""
 
-_PREFIX = "network."
+NETWORK_PREFIX = "network."
+"""Of the network's weights in a checkpoint. Others are of training only: what listens to a teacher."""
 
 
 def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
@@ -52,7 +53,11 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
     network = build(card)
     try:
         # Others are of training only: what listens to a teacher.
-        ours = {name.removeprefix(_PREFIX): values for name, values in weights.items() if name.startswith(_PREFIX)}
+        ours = {
+            name.removeprefix(NETWORK_PREFIX): values
+            for name, values in weights.items()
+            if name.startswith(NETWORK_PREFIX)
+        }
         network.load_state_dict(ours)
     except RuntimeError as error:
         raise ModelFileError(f"checkpoint {path}: its weights do not fit {card.architecture.name}: {error}") from error

@@ -83,6 +83,9 @@ class Recipe(BaseModel):
     balance: Portion = 0.0
     """How far a rare label counts for more, in the loss and in what soft targets are learned from: 0 not at all, 1 as
     much as a frequent one altogether."""
+    refit: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Inverse penalty of a regression over whole tracks that takes the first head's place at the end (see
+    ``train.refit``); 0: the head stays."""
     optimiser: Optimiser
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Of adamw: weights shrink by this share, times the learning rate, at every step."""
