@@ -129,8 +129,8 @@ class TensorRtScorer:
 def available(product: str) -> str | None:
     """Why a product cannot be used on this machine, in words; None if it can."""
     try:
+        Cuda()  # at once; loading TensorRT's libraries takes a while
         tensorrt_module(product)
-        Cuda()
     except EngineError as error:
         return str(error)
     return None

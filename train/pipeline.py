@@ -132,7 +132,8 @@ class Run:
             say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
         if recipe.refit:
             how = {"inverse_penalty": recipe.refit, "balance": recipe.balance}
-            checkpoint = refit(fitted.checkpoint, learned[0].tracks, self.features.features, **how)
+            shown = [question for question in learned if question.name not in self.plan.auxiliary]
+            checkpoint = refit(fitted.checkpoint, shown, self.features.features, **how)
             fitted = replace(fitted, checkpoint=checkpoint)
         return fitted
 

@@ -20,10 +20,28 @@ def fit_regression(
         inverse_penalty: scikit-learn's C: the smaller, the smaller are the weights.
         balance: how far rare classes count for more: 0 not at all, 1 as much as frequent ones altogether.
     """
-    from sklearn.linear_model import LogisticRegression
-
     # Their mean is 1, so that the penalty means the same.
     weights = (1.0 * np.bincount(targets)[targets]) ** -balance
+    return _fit(features, targets, weights / weights.mean(), inverse_penalty)
+
+
+def fit_shares(
+    features: npt.NDArray[np.floating], shares: npt.NDArray[np.floating], *, inverse_penalty: float
+) -> LogisticRegression:
+    """Fit ``shares`` (tracks, classes), each row of sum 1, to ``features``, see ``fit_regression``."""
+    tracks, classes = shares.shape
+    # scikit-learn knows labels alone: each track stands there once for every class, and counts by its share.
+    every = np.tile(np.arange(classes), tracks)
+    return _fit(np.repeat(features, classes, axis=0), every, shares.ravel(), inverse_penalty)
+
+
+def _fit(
+    features: npt.NDArray[np.floating],
+    targets: npt.NDArray[np.integer],
+    weights: npt.NDArray[np.floating],
+    inverse_penalty: float,
+) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
     regression = LogisticRegression(C=inverse_penalty, max_iter=300)
-    regression.fit(features, targets, sample_weight=weights / weights.mean())
-    return regression
+    return regression.fit(features, targets, sample_weight=weights)
