@@ -249,8 +249,7 @@ class TrainingModule(lightning.LightningModule):
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be one of this training; plain values by name."""
-        # What is done after training may be done otherwise without training again.
-        recipe = self.recipe.model_dump(mode="json", exclude={"epochs", "learning_rate", "refit"})
+        recipe = self.recipe.model_dump(mode="json", exclude={"epochs", "learning_rate"})
         if self.recipe.schedule == "one-cycle":
             recipe["epochs"] = self.recipe.epochs
         return {
@@ -287,8 +286,8 @@ def embedding_length(card: ModelCard) -> int:
         length = getattr(build(card), "embedding_length", None)
     if not isinstance(length, int):
         raise ConfigError(
-            f"a teacher and refit need a network with an embedding, {card.architecture.name} has none: "
-            "leave them out, or take recipe base"
+            f"expected a network with an embedding that a teacher can be heard in, {card.architecture.name} has none: "
+            "leave --teacher out, or take recipe base"
         )
     return length
 

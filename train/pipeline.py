@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +36,6 @@ from train.plan import Plan
 from train.progress import say
 from train.question import Question, all_tracks, require_answers
 from train.record import Record, training_in
-from train.refit import refit
 from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
 from train.soft_targets import soft_targets
@@ -130,11 +129,6 @@ class Run:
         fitted = fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
         if done:
             say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
-        if recipe.refit:
-            how = {"inverse_penalty": recipe.refit, "balance": recipe.balance}
-            shown = [question for question in learned if question.name not in self.plan.auxiliary]
-            checkpoint = refit(fitted.checkpoint, shown, self.features.features, **how)
-            fitted = replace(fitted, checkpoint=checkpoint)
         return fitted
 
     def export(
@@ -271,10 +265,9 @@ def _check_helpers(plan: Plan, questions: Sequence[Question], tracks: Sequence[T
         heads = (f"{head.name} {'taken over' if head.name in kept else 'begun anew'}" for head in card.heads)
         say(f"starting from {plan.start}: heads: {', '.join(heads)}; that model was {other.provenance.protocol}")
         say("a fold that it has learned from must not be tested on: figures would flatter")
-    if plan.teacher is not None or recipe.refit:
-        embedding_length(card)
     if plan.teacher is None:
         return None
+    embedding_length(card)
     if recipe.slices > 1:
         raise ConfigError(f"a teacher speaks of windows of one piece: leave out --teacher, or slices={recipe.slices}")
     paths = [track.path for track in tracks]

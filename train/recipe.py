@@ -83,9 +83,6 @@ class Recipe(BaseModel):
     balance: Portion = 0.0
     """How far a rare label counts for more, in the loss and in what soft targets are learned from: 0 not at all, 1 as
     much as a frequent one altogether."""
-    refit: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Inverse penalty of regressions over whole tracks that take the place of the first head and of those of shares at
-    the end (see ``train.refit``); 0: they stay."""
     optimiser: Optimiser
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Of adamw: weights shrink by this share, times the learning rate, at every step."""

@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from models.spec import Given
 from train.question import Question, all_tracks
-from train.regression import fit_regression
 from train.teacher import Teacher
 from train.track import Track, labels_of
 
@@ -93,12 +92,17 @@ def _answer(
     teacher: Teacher, question: Question, learned: Sequence[Track], *, asked: Sequence[Path], balance: float
 ) -> dict[Path, FloatArray]:
     """Probabilities (places, labels) of the question, learned from some of its tracks, for the ``asked``."""
+    from sklearn.linear_model import LogisticRegression
+
     labels = {track.label for track in learned}
     if len(labels) < 2 or any(track.shares for track in learned) or labels != set(labels_of(question.tracks)):
         return {}
     whole = np.stack([teacher.said[track.path][1].mean(0) for track in learned])
     targets = np.array([question.labels.index(track.label) for track in learned])
-    regression = fit_regression(whole, targets, inverse_penalty=_INVERSE_PENALTY, balance=balance)
+    # Their mean is 1, so that the penalty means the same.
+    weights = (1.0 * np.bincount(targets)[targets]) ** -balance
+    regression = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300)
+    regression.fit(whole, targets, sample_weight=weights / weights.mean())
     answers = {}
     for path in asked:
         said = teacher.said[path][1]
