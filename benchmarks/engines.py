@@ -71,16 +71,15 @@ def main() -> None:
     arguments = parser.parse_args()
     print(describe())
     print(
-        f"{PRODUCT} {tensorrt_module(PRODUCT).__version__}, one plan for SM {', '.join(arguments.sm)}, batch 1 to 64\n"
+        f"{PRODUCT} {tensorrt_module(PRODUCT).__version__}, one plan for SM {', '.join(arguments.sm)}, "
+        "up to 64 windows at once\n"
     )
     print("| network | weights | " + " | ".join(Precision) + " |")
     print("| --- | ---: |" + " ---: |" * len(Precision))
     for name, model, card in models():
         windows = noise_windows(card)
         cells = [
-            measure(
-                model, card, Target(product=PRODUCT, precision=precision, batch=(1, 8, 64), sms=arguments.sm), windows
-            )
+            measure(model, card, Target(product=PRODUCT, precision=precision, batch=(8, 64), sms=arguments.sm), windows)
             for precision in Precision
         ]
         print(f"| {name} | {len(model) / 1e6:.1f} MB | {' | '.join(cells)} |", flush=True)

@@ -55,7 +55,7 @@ class Cuda:
             count = self._call(self._rt.cudaGetDeviceCount)
         except EngineError as error:
             raise EngineError(
-                f"expected an NVIDIA card and its driver on this machine, there is none ({error})"
+                f"expected an NVIDIA card and a driver that knows CUDA 13 (580 or newer), got {error}; see `nvidia-smi`"
             ) from error
         if not 0 <= device < count:
             raise EngineError(f"expected an NVIDIA card with a number below {count}, got {device}")
@@ -109,23 +109,30 @@ class Cuda:
             self._rt.cudaStreamEndCapture(stream)  # its own error would hide what went wrong
             raise
         graph = self._call(self._rt.cudaStreamEndCapture, stream)
-        found.append(self._call(self._rt.cudaGraphInstantiate, graph, 0))
-        self._call(self._rt.cudaGraphDestroy, graph)
+        try:
+            found.append(self._call(self._rt.cudaGraphInstantiate, graph, 0))
+        finally:
+            self._call(self._rt.cudaGraphDestroy, graph)
 
     def launch(self, graph: Any, stream: Any) -> None:
         """Do all that was kept, in one call."""
         self._call(self._rt.cudaGraphLaunch, graph, stream)
 
-    def release(self, *, device: list[int], pinned: list[FloatArray], graphs: list[Any], streams: list[Any]) -> None:
-        """Give back what was taken; what depends on it must be gone."""
-        for graph in graphs:
-            self._call(self._rt.cudaGraphExecDestroy, graph)
-        for address in device:
-            self._call(self._rt.cudaFree, address)
-        for array in pinned:
-            self._call(self._rt.cudaFreeHost, array.ctypes.data)
-        for stream in streams:
-            self._call(self._rt.cudaStreamDestroy, stream)
+    def free(self, address: int) -> None:
+        """Give memory on the device back."""
+        self._call(self._rt.cudaFree, address)
+
+    def free_pinned(self, array: FloatArray) -> None:
+        """Give a pinned array back; it must not be looked at again."""
+        self._call(self._rt.cudaFreeHost, array.ctypes.data)
+
+    def free_stream(self, stream: Any) -> None:
+        """Give a stream back."""
+        self._call(self._rt.cudaStreamDestroy, stream)
+
+    def free_graph(self, graph: Any) -> None:
+        """Give a graph back."""
+        self._call(self._rt.cudaGraphExecDestroy, graph)
 
     def _call(self, function: Callable[..., Any], *arguments: object) -> Any:
         """The call's result without its status: nothing, one value or a tuple."""

@@ -2,7 +2,8 @@
 
 A zip archive whose checksums tell damage. The model inside is an ONNX model with its card, in the engine's precision,
 so that a plan which another TensorRT or another card refuses can be built again, and windows with ONNX Runtime's
-answers, so that an engine which answers otherwise is refused before it names anything.
+answers, so that an engine which answers otherwise is refused before it names anything. A plan is code for the graphics
+card: take one from people whom you trust.
 """
 
 from __future__ import annotations
@@ -13,36 +14,70 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.atomic_write import replacing
-from models.errors import ModelFileError
+from models.errors import ConfigError, ModelFileError
+from models.model_file import open_model
 from models.precision_kind import Precision
-from models.scorer import FloatArray, WindowBatch
+from models.scorer import FeatureShapeError, FloatArray, WindowBatch, check_windows
+from models.spec import ModelCard
 
-_ABOUT, _MODEL, _PLAN, _WINDOWS = "about.json", "model.onnx", "engine.plan", "windows.npz"
+SMS: Final = ("80", "86", "89", "120", "121")
+"""Compute capabilities that an engine of TensorRT-RTX may be built for on any machine."""
+
+_ABOUT, _MODEL, _PLAN = "about.json", "model.onnx", "engine.plan"
 _MOST_BYTES = 2 << 30
-"""Of one part: more is no engine of ours, and would fill the memory."""
+"""Of a file: more is no engine of ours, and would fill the memory."""
+_MOST_WINDOWS = 65_536
 
-Count = Annotated[int, Field(ge=1)]
+Windows = Annotated[int, Field(ge=1, le=_MOST_WINDOWS)]
 
 
 class Target(BaseModel):
     """What an engine is built for.
 
-    ``batch`` is the smallest number of windows at once, the one it is tuned for, and the greatest. ``sms`` are compute
-    capabilities, ``"89"`` for 8.9; empty for the card in this machine.
+    ``batch`` is the number of windows at once that it is tuned for, and the greatest. ``sms`` are compute capabilities,
+    ``"89"`` for 8.9, of TensorRT-RTX alone; empty for all that it knows, and for the card in this machine otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     product: Literal["tensorrt", "tensorrt-rtx"]
     precision: Precision = Precision.FP32
-    batch: tuple[Count, Count, Count] = (1, 16, 1024)
+    batch: tuple[Windows, Windows]
     sms: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        usual, most = self.batch
+        if usual > most:
+            raise ValueError(f"expected the usual batch and then the greatest, got {usual} and {most}")
+        if self.sms and self.product == "tensorrt":
+            raise ValueError("an engine of tensorrt is built on the card that will run it: no --sm, or tensorrt-rtx")
+        if unknown := [sm for sm in self.sms if sm not in SMS]:
+            raise ValueError(f"expected compute capabilities of {', '.join(SMS)}, got {', '.join(unknown)}")
+        if len(set(self.sms)) < len(self.sms):
+            raise ValueError(f"expected different compute capabilities, got {', '.join(self.sms)}")
+        return self
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """Make one of what a person asked for.
+
+        Raises:
+            ConfigError: it contradicts itself.
+        """
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 
 class About(BaseModel):
@@ -67,22 +102,27 @@ class EngineFile:
     windows: WindowBatch
     answers: Mapping[str, FloatArray]
 
+    @property
+    def card(self) -> ModelCard:
+        """Of the model inside.
+
+        Raises:
+            ModelFileError: it is damaged.
+        """
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / _MODEL
+            path.write_bytes(self.model)
+            return open_model(path)[1]
+
     def write(self, path: Path) -> None:
         """Whole or not at all.
 
         Raises:
             WriteError: there is no room, or no right to write.
         """
-        arrays = {f"input {at}": each for at, each in enumerate(self.windows)}
-        arrays |= {f"head {name}": values for name, values in self.answers.items()}
-        packed = io.BytesIO()
-        np.savez(packed, allow_pickle=False, **arrays)
-        parts = {
-            _ABOUT: self.about.model_dump_json().encode(),
-            _MODEL: self.model,
-            _PLAN: self.plan,
-            _WINDOWS: packed.getvalue(),
-        }
+        parts = {_ABOUT: self.about.model_dump_json().encode(), _MODEL: self.model, _PLAN: self.plan}
+        parts |= {f"input {at}.npy": _packed(each) for at, each in enumerate(self.windows)}
+        parts |= {f"head {name}.npy": _packed(values) for name, values in self.answers.items()}
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name, data in parts.items():
                 # With no time of day, so that the same engine is the same file.
@@ -96,29 +136,64 @@ class EngineFile:
             ModelFileError: missing, damaged, or no engine of ours.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                about, model, plan, windows = (_part(archive, name) for name in (_ABOUT, _MODEL, _PLAN, _WINDOWS))
+            engine = cls._of(_members(path))
+            engine._check()
         except OSError as error:
             raise ModelFileError(f"engine {path}: cannot be read ({error.strerror or error})") from error
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError) as error:
-            raise ModelFileError(
-                f"engine {path}: expected a file that `genrescope export --engine` wrote, this one is damaged or of "
-                f"another program ({error}); make it again"
-            ) from error
-        try:
-            arrays = np.load(io.BytesIO(windows), allow_pickle=False)
-            inputs = [arrays[name] for name in sorted(arrays) if name.startswith("input ")]
-            answers = {name.removeprefix("head "): arrays[name] for name in arrays if name.startswith("head ")}
-            return cls(About.model_validate(json.loads(about)), model, plan, tuple(inputs), answers)
-        except (ValidationError, ValueError, OSError) as error:
+        except (
+            # What zipfile, numpy, json and pydantic have to say of bytes that are not ours.
+            *(zipfile.BadZipFile, KeyError, ValueError, EOFError, RuntimeError, RecursionError, NotImplementedError),
+            *(ModelFileError, FeatureShapeError),
+        ) as error:
             reason = str(error).splitlines()[0]
             raise ModelFileError(
-                f"engine {path}: not one that this genrescope reads ({reason}); make it again with `genrescope export`"
+                f"engine {path}: expected a file that `genrescope export --engine` wrote, this one is damaged or of "
+                f"another program ({reason}); make it again"
             ) from error
+        return engine
+
+    @classmethod
+    def _of(cls, members: Mapping[str, bytes]) -> EngineFile:
+        arrays = {name: _unpacked(data) for name, data in members.items() if name.endswith(".npy")}
+        inputs = sorted(name for name in arrays if name.startswith("input "))
+        heads = [name for name in arrays if name.startswith("head ")]
+        return cls(
+            About.model_validate(json.loads(members[_ABOUT])),
+            members[_MODEL],
+            members[_PLAN],
+            tuple(arrays[name] for name in inputs),
+            {name.removeprefix("head ").removesuffix(".npy"): arrays[name] for name in heads},
+        )
+
+    def _check(self) -> None:
+        """Refuse windows and answers that are not the card's."""
+        card = self.card
+        check_windows(self.windows, card)
+        count = len(self.windows[0])
+        expected = {head.name: (count, len(head.labels)) for head in card.heads}
+        if (found := {name: values.shape for name, values in self.answers.items()}) != expected or not count:
+            raise ModelFileError(f"expected answers of the shapes {expected}, got {found}")
 
 
-def _part(archive: zipfile.ZipFile, name: str) -> bytes:
-    size = archive.getinfo(name).file_size
-    if size > _MOST_BYTES:
-        raise ValueError(f"{name} says that it has {size:,} bytes")
-    return archive.read(name)
+def _members(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        # Not packed: what it says that it holds is what lies on the disk, and no small file fills the memory.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("its parts are packed")
+        if (size := sum(member.file_size for member in members)) > _MOST_BYTES:
+            raise ValueError(f"it says that it has {size:,} bytes")
+        return {member.filename: archive.read(member) for member in members}
+
+
+def _packed(values: FloatArray) -> bytes:
+    data = io.BytesIO()
+    np.save(data, np.ascontiguousarray(values, dtype=np.float32), allow_pickle=False)
+    return data.getvalue()
+
+
+def _unpacked(data: bytes) -> FloatArray:
+    values = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    if values.dtype != np.float32:
+        raise ValueError(f"expected numbers in float32, got {values.dtype}")
+    return np.asarray(values, dtype=np.float32)

@@ -52,6 +52,9 @@ def from_samples(model: bytes, card: ModelCard) -> tuple[onnx.ModelProto, ModelC
     Raises:
         ModelFileError: it takes samples already, or the graph's inputs are not the card's.
     """
+    from models.precision import need_onnx
+
+    need_onnx()
     import onnx
     from onnx import compose, helper
 

@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -47,9 +48,16 @@ def in_precision(
         windows: features that eight-bit ranges are calibrated on; as many kinds of sound as the model will hear.
 
     Raises:
-        ModelFileError: int8 without windows, or the converter left a heavy operator in another precision.
+        ModelFileError: ``onnx`` is not installed; the model is not in fp32; int8 without windows; or the converter left
+            a heavy operator in another precision.
     """
+    need_onnx()
     graph = folded(model)
+    if others := sorted({kind for op, kind in census(graph) if op in HEAVY} - {str(Precision.FP32)}):
+        raise ModelFileError(
+            f"model {card.name!r}: expected one in fp32, its operators are in {', '.join(others)}: take the model "
+            "that it was made from"
+        )
     if precision is Precision.FP16:
         graph = _in_half(graph)
     elif precision is Precision.INT8:
@@ -67,6 +75,19 @@ def in_precision(
             f"found {', '.join(strange)}"
         )
     return graph
+
+
+def need_onnx() -> None:
+    """Refuse to go on without the packages that change graphs.
+
+    Raises:
+        ModelFileError: with what is missing and how to get it.
+    """
+    if missing := [package for package in ("onnx", "onnxscript") if find_spec(package) is None]:
+        raise ModelFileError(
+            f"changing a model's graph needs {' and '.join(missing)}, not part of the base install: in its folder, "
+            '.venv/bin/pip install -c constraints.txt -e ".[tensorrt-rtx]", or ".[train]"'
+        )
 
 
 def folded(model: bytes) -> onnx.ModelProto:

@@ -8,6 +8,7 @@ reports failures by returning nothing; what it logged meanwhile is the reason.
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -19,9 +20,6 @@ from models.spec import ModelCard
 
 MODULES = {"tensorrt": ("tensorrt", "tensorrt_bindings"), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 """By product, the packages that may hold the bindings; the first is a shell around the second."""
-SM_OF_RTX = ("75", "80", "86", "89", "120", "121")
-"""Compute capabilities that an engine of TensorRT-RTX may be built for on any machine."""
-
 _WORKSPACE_BYTES = 1 << 30
 _WORDS_KEPT = 4
 
@@ -59,7 +57,8 @@ def make_logger(trt: Any) -> Any:
     class Complaints(trt.ILogger):  # type: ignore[misc]  # the bindings have no types
         def __init__(self) -> None:
             super().__init__()
-            self._said: list[str] = []
+            # A call that succeeds may complain too, and of a queue threads may append at any time.
+            self._said: deque[str] = deque(maxlen=_WORDS_KEPT)
 
         def log(self, severity: Any, message: str) -> None:
             # Called from TensorRT's own threads.
@@ -67,8 +66,9 @@ def make_logger(trt: Any) -> Any:
                 self._said.append(message.strip())
 
         def drain(self) -> str:
-            said, self._said = self._said, []
-            return "; ".join(said[-_WORDS_KEPT:]) or "TensorRT gave no reason"
+            said = "; ".join(self._said)
+            self._said.clear()
+            return said or "TensorRT gave no reason"
 
     return Complaints()
 
@@ -141,29 +141,18 @@ def _parse(trt: Any, logger: Any, network: Any, model: bytes, card: ModelCard) -
 
 
 def _set_profile(builder: Any, config: Any, card: ModelCard, target: Target, logger: Any) -> None:
-    if list(target.batch) != sorted(target.batch):
-        raise EngineError(f"expected the smallest, the usual and the greatest batch in this order, got {target.batch}")
     profile = builder.create_optimization_profile()
     for name, shape in zip(input_names(card), card.input_shapes, strict=True):
-        profile.set_shape(name, *((count, *shape) for count in target.batch))
+        profile.set_shape(name, *((count, *shape) for count in (1, *target.batch)))
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(f"batches of {target.batch} windows of {card.name!r} are refused: {logger.drain()}")
 
 
 def _set_capabilities(trt: Any, config: Any, target: Target) -> None:
-    if not target.sms:
-        return
-    if target.product != "tensorrt-rtx":
-        raise EngineError(
-            "an engine of tensorrt is built on the card that will run it: leave out --sm, or take --engine tensorrt-rtx"
-        )
-    known = {name.removeprefix("SM"): value for name, value in trt.ComputeCapability.__members__.items()}
-    if unknown := [sm for sm in target.sms if sm not in known]:
-        known_names = ", ".join(name for name in known if name.isdigit())
-        raise EngineError(f"expected compute capabilities of {known_names}, got {', '.join(unknown)}")
-    config.num_compute_capabilities = len(target.sms)
-    for at, sm in enumerate(target.sms):
-        config.set_compute_capability(known[sm], at)
+    if target.sms:
+        config.num_compute_capabilities = len(target.sms)
+        for at, sm in enumerate(target.sms):
+            config.set_compute_capability(trt.ComputeCapability.__members__[f"SM{sm}"], at)
 
 
 def _watch(trt: Any, config: Any, progress: Progress | None) -> list[bool]:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,36 +18,52 @@ from models.example_windows import noise_windows
 from models.model_file import open_model
 from models.onnx_scorer import OnnxScorer
 from models.precision import in_precision
-from models.scorer import ENGINE_SUFFIX, WindowBatch
+from models.scorer import ENGINE_SUFFIX, windows_at_once
 from models.spec import ModelCard
 from models.tensorrt_build import Progress, build_plan, make_logger, tensorrt_module
 
-_COMPARED = 32
-"""Windows that an engine is compared on before it is used."""
+_USUAL = 16
+_MOST_KEPT = 32
+"""Engines; the folder must not grow for ever."""
 
 _log = logging.getLogger(__name__)
 
 
 def default_cache() -> Path:
-    """The user's folder of built engines."""
-    return Path.home() / ".cache" / "genrescope" / "engines"
+    """The user's folder of built engines.
+
+    Raises:
+        EngineError: the user has no home.
+    """
+    try:
+        return Path.home() / ".cache" / "genrescope" / "engines"
+    except RuntimeError as error:
+        raise EngineError(f"expected a home folder to keep engines in: {error}") from error
+
+
+def make_target(card: ModelCard, **given: Any) -> Target:
+    """A target whose batches are, if nothing else is given, those that live audio asks for.
+
+    Raises:
+        ConfigError: what is given contradicts itself.
+    """
+    most = windows_at_once(card)
+    return Target.of(**{"batch": (min(_USUAL, most), most), **given})
 
 
 def make_engine(
-    model: bytes,
+    typed: bytes,
     card: ModelCard,
     target: Target,
-    windows: WindowBatch,
     *,
     gpu: Gpu | None = None,
     timings: bytes = b"",
     progress: Progress | None = None,
 ) -> tuple[EngineFile, bytes]:
-    """Build an engine of a model.
+    """Build an engine of a model. What it will be compared on is noise: a file that is given away holds nobody's sound.
 
     Args:
-        model: a serialised ONNX model with its card.
-        windows: sound to compare the engine on before it is used, and to calibrate int8 on.
+        typed: a serialised ONNX model with its card, in the target's precision (``models.precision``).
         gpu: the card in this machine, if it is built for that one.
         timings, progress: as ``build_plan``'s.
 
@@ -57,21 +72,18 @@ def make_engine(
 
     Raises:
         EngineError: it cannot be built.
-        ModelFileError: the graph cannot be brought into the precision.
     """
-    if gpu is None and not target.sms:
+    if gpu is None and target.product == "tensorrt":
         raise EngineError(
-            f"an engine of {target.product} is built for the NVIDIA card in this machine, and there is none"
-            + ("; say for which with --sm, such as --sm 89" if target.product == "tensorrt-rtx" else "")
+            "an engine of tensorrt is built on the NVIDIA card that will run it, and there is none here; "
+            "engines of tensorrt-rtx can be built on any machine"
         )
     trt = tensorrt_module(target.product)
-    logger = make_logger(trt)
-    typed = in_precision(model, card, target.precision, windows=windows).SerializeToString()
-    plan, timings = build_plan(trt, logger, typed, card, target, timings=timings, progress=progress)
-    some = tuple(each[:_COMPARED] for each in windows)
-    about = About(target=target, version=trt.__version__, gpu=gpu.name if gpu is not None and not target.sms else "")
+    plan, timings = build_plan(trt, make_logger(trt), typed, card, target, timings=timings, progress=progress)
+    windows = noise_windows(card)
+    about = About(target=target, version=trt.__version__, gpu="" if gpu is None else gpu.name)
     with as_file(typed) as path:
-        return EngineFile(about, typed, plan, some, OnnxScorer(path).score(some)), timings
+        return EngineFile(about, typed, plan, windows, OnnxScorer(path).score(windows)), timings
 
 
 class Engines:
@@ -87,10 +99,12 @@ class Engines:
     def of_model(self, path: Path, product: str) -> tuple[Any, EngineFile]:
         """The engine of a model file, and its parts."""
         _, card = open_model(path)
-        model, target = path.read_bytes(), Target.model_validate({"product": product})
+        model, target = path.read_bytes(), make_target(card, product=product)
 
         def build(timings: bytes) -> tuple[EngineFile, bytes]:
-            return make_engine(model, card, target, noise_windows(card), gpu=self._gpu, timings=timings)
+            _log.warning("building an engine of %s for %s, once", card.name, self._gpu.name)
+            typed = in_precision(model, card, target.precision).SerializeToString()
+            return make_engine(typed, card, target, gpu=self._gpu, timings=timings)
 
         return self._kept_or_built(model, target, build)
 
@@ -100,15 +114,11 @@ class Engines:
         if opened is not None:
             return opened, engine
         said = self._logger.drain()
-        _log.warning("the engine was made for another card or TensorRT, and is built again for this one (%s)", said)
         target = engine.about.target.model_copy(update={"sms": ()})
-        with as_file(engine.model) as path:
-            _, card = open_model(path)
 
         def build(timings: bytes) -> tuple[EngineFile, bytes]:
-            plan, timings = build_plan(self._trt, self._logger, engine.model, card, target, timings=timings)
-            about = About(target=target, version=self._trt.__version__, gpu=self._gpu.name)
-            return replace(engine, about=about, plan=plan), timings
+            _log.warning("the engine was made for another card or TensorRT: building it again, once (%s)", said)
+            return make_engine(engine.model, engine.card, target, gpu=self._gpu, timings=timings)
 
         return self._kept_or_built(engine.model, target, build)
 
@@ -121,7 +131,7 @@ class Engines:
         if path.exists() and (found := self._kept(path)):
             return found
         timings = self._folder / f"timings-{target.product}-{self._trt.__version__}-sm{self._gpu.sm}"
-        known = timings.read_bytes() if timings.exists() else b""
+        known = read_kept(timings)
         built, measured = build(known)
         opened = self._runtime.deserialize_cuda_engine(built.plan)
         if opened is None:
@@ -129,11 +139,16 @@ class Engines:
         try:
             built.write(path)
             if measured != known:
-                with replacing(timings) as temporary:
-                    temporary.write_bytes(measured)
-        except WriteError as error:
+                keep(timings, measured)
+            self._forget_the_oldest()
+        except (WriteError, OSError) as error:
             _log.warning("the engine is not kept, and will be built again next time: %s", error)
         return opened, built
+
+    def _forget_the_oldest(self) -> None:
+        kept = sorted(self._folder.glob(f"*{ENGINE_SUFFIX}"), key=lambda path: path.stat().st_mtime)
+        for path in kept[:-_MOST_KEPT]:
+            path.unlink(missing_ok=True)
 
     def _kept(self, path: Path) -> tuple[Any, EngineFile] | None:
         """A kept engine; deleted, and None, if it is damaged or refused."""
@@ -146,8 +161,26 @@ class Engines:
         if opened is not None:
             return opened, kept
         _log.warning("a kept engine cannot be used and is built again (%s)", said)
-        path.unlink(missing_ok=True)
         return None
+
+
+def read_kept(path: Path) -> bytes:
+    """What was kept to be faster next time; nothing if it cannot be read."""
+    try:
+        return path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        _log.warning("%s cannot be read, and is made anew: %s", path, error)
+        return b""
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Whole or not at all.
+
+    Raises:
+        WriteError: there is no room, or no right to write.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 @contextmanager

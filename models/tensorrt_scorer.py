@@ -2,27 +2,31 @@
 
 A batch is copied into pinned memory, and from there into one of two places on the card, each with a stream of its own:
 while one batch is scored, the next is on its way. What is asked for again and again becomes a CUDA graph: copy, score,
-copy back, in one call. An engine is compared with ONNX Runtime's answers before it may name anything.
+copy back, in one call (TensorRT-RTX makes graphs by itself). An engine is compared with ONNX Runtime's answers before
+it may name anything.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.atomic_write import WriteError
 from models.cuda import Cuda
 from models.engine_file import EngineFile
 from models.errors import EngineError
-from models.model_file import input_names, open_model
+from models.model_file import input_names
 from models.precision_kind import Precision
 from models.scorer import ENGINE_SUFFIX, FloatArray, WindowBatch, calibrated, check_windows
 from models.spec import ModelCard
 from models.tensorrt_build import make_logger, tensorrt_module
-from models.tensorrt_engines import Engines, as_file, default_cache
+from models.tensorrt_engines import Engines, default_cache, keep, read_kept
 
 TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 0.1}
 """Greatest difference of any probability from ONNX Runtime's of the same graph for an engine to be used."""
@@ -30,6 +34,8 @@ TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 0.1}
 HOT = 3
 """A batch of a size that came so often is worth a graph."""
 _MOST_GRAPHS = 8
+
+_log = logging.getLogger(__name__)
 
 
 class TensorRtScorer:
@@ -54,27 +60,38 @@ class TensorRtScorer:
         product = product or (engine_file.about.target.product if engine_file else "tensorrt")
         if engine_file and engine_file.about.target.product != product:
             raise EngineError(
-                f"engine {path}: expected one of {product}, this is one of {engine_file.about.target.product}"
+                f"engine {path}: expected one of {product}, this is one of {engine_file.about.target.product}: leave "
+                "--scorer out, an engine file knows what runs it"
             )
-        trt = tensorrt_module(product)
+        self._advice = "take the model that it was made from" if engine_file else "use --scorer onnx"
         self._cuda = Cuda(device)
         self._cuda.use()
+        trt = tensorrt_module(product)
         self._logger = make_logger(trt)
         try:
             self._runtime = trt.Runtime(self._logger)
         except TypeError as error:  # "factory function returned nullptr"
             raise EngineError(f"{product} does not start on this machine ({self._logger.drain()})") from error
-        engines = Engines(trt, self._runtime, self._logger, self._cuda.gpu, cache or default_cache())
+        folder = cache or default_cache()
+        engines = Engines(trt, self._runtime, self._logger, self._cuda.gpu, folder)
         engine, kept = engines.of_file(engine_file) if engine_file else engines.of_model(path, product)
-        with as_file(kept.model) as model:
-            _, self.card = open_model(model)
+        self.card = kept.card
         words = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[product]
         self.name = f"{words} {trt.__version__} ({self._cuda.gpu.name}, {kept.about.target.precision})"
         _check_edges(trt, engine, self.card)
         greatest = engine.get_tensor_profile_shape(input_names(self.card)[0], 0)[2]
         self._at_most = int(greatest[0])
-        self._places = [_Place(self._cuda, engine, self._logger, self.card, self._at_most) for _ in range(2)]
-        self._check_answers(kept)
+        contexts = _OwnGraphs(trt, engine, folder) if product == "tensorrt-rtx" else _Contexts(engine)
+        self._taken = ExitStack()
+        # What is taken is given back where anything fails.
+        with ExitStack() as taken:
+            self._places = [
+                taken.enter_context(_Place(self._cuda, contexts, self._logger, self.card, self._at_most))
+                for _ in range(2)
+            ]
+            self._check_answers(kept)
+            contexts.keep()
+            self._taken = taken.pop_all()
 
     def score(self, windows: WindowBatch) -> dict[str, FloatArray]:
         """See ``models.scorer.Scorer.score``."""
@@ -83,12 +100,13 @@ class TensorRtScorer:
     def close(self) -> None:
         """Give the card's memory back; the scorer cannot be used after it."""
         self._cuda.use()
-        for place in self._places:
-            place.close()
         self._places = []
+        self._taken.close()
 
     def _score(self, windows: WindowBatch, places: Sequence[_Place]) -> dict[str, FloatArray]:
         check_windows(windows, self.card)
+        if not places:
+            raise EngineError(f"the engine of {self.card.name!r} has been closed")
         self._cuda.use()  # whichever thread this is
         found: list[Sequence[FloatArray]] = []
         busy: deque[_Place] = deque()
@@ -97,8 +115,8 @@ class TensorRtScorer:
                 place = places[turn % len(places)]
                 if place in busy:
                     found.append(busy.popleft().finish())
-                place.start([each[at : at + self._at_most] for each in windows])
                 busy.append(place)
+                place.start([each[at : at + self._at_most] for each in windows])
             while busy:
                 found.append(busy.popleft().finish())
         except BaseException:
@@ -118,11 +136,10 @@ class TensorRtScorer:
                 for head in self.card.heads:
                     difference = np.abs(scores[head.name] - engine.answers[head.name][: len(windows[0])]).max()
                     if not difference <= tolerance:  # so written that what is not a number is refused too
-                        self.close()
                         raise EngineError(
                             f"the engine of {self.card.name!r} does not answer as ONNX Runtime does: probabilities of "
                             f"{head.name!r} differ by {difference:.2g}, expected at most {tolerance:g}; "
-                            "make it again, or use --scorer onnx"
+                            f"make it again, or {self._advice}"
                         )
 
 
@@ -136,22 +153,88 @@ def available(product: str) -> str | None:
     return None
 
 
-class _Place:
-    """Where a batch lies while it is scored: pinned arrays, memory on the card, a stream and what runs on it."""
+class _Contexts:
+    """Makes an engine's execution contexts. What is asked for again and again may become a graph of ours."""
 
-    def __init__(self, cuda: Cuda, engine: Any, logger: Any, card: ModelCard, at_most: int) -> None:
-        self._cuda = cuda
+    may_be_captured = True
+
+    def __init__(self, engine: Any) -> None:
         self._engine = engine
+
+    def make(self) -> Any:
+        """A context, or None."""
+        return self._engine.create_execution_context()
+
+    def keep(self) -> None:
+        """Keep what has been found out about the card, if anything."""
+
+
+class _OwnGraphs(_Contexts):
+    """Of TensorRT-RTX, which makes CUDA graphs by itself, and compiles for the card when it first runs: in the
+    background, so that a graph of ours would keep the slower kernels of the beginning. What it compiles is kept."""
+
+    may_be_captured = False
+
+    def __init__(self, trt: Any, engine: Any, folder: Path) -> None:
+        super().__init__(engine)
+        self._path = folder / f"compiled-tensorrt-rtx-{trt.__version__}"
+        self._config = engine.create_runtime_config()
+        self._config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._cache = self._config.create_runtime_cache()
+        self._known = read_kept(self._path)
+        if self._known and not self._cache.deserialize(self._known):
+            self._known = b""  # of another card, or another version
+        self._config.set_runtime_cache(self._cache)
+
+    def make(self) -> Any:
+        """See ``_Contexts``."""
+        return self._engine.create_execution_context(runtime_config=self._config)
+
+    def keep(self) -> None:
+        """See ``_Contexts``."""
+        compiled = bytes(self._cache.serialize())
+        if compiled == self._known:
+            return
+        try:
+            keep(self._path, compiled)
+        except WriteError as error:
+            _log.warning("what TensorRT-RTX compiled is not kept, and will be compiled again next time: %s", error)
+
+
+class _Place(AbstractContextManager["_Place"]):
+    """Where a batch lies while it is scored: pinned arrays, memory on the card, a stream and what runs on it.
+
+    A context manager that gives all of it back.
+    """
+
+    def __init__(self, cuda: Cuda, contexts: _Contexts, logger: Any, card: ModelCard, at_most: int) -> None:
+        self._cuda = cuda
+        self._contexts = contexts
         self._logger = logger
         self._shapes = dict(zip(input_names(card), card.input_shapes, strict=True))
-        self._stream = cuda.stream()
-        self._in = {name: cuda.pinned((at_most, *shape)) for name, shape in self._shapes.items()}
-        self._out = {head.name: cuda.pinned((at_most, len(head.labels))) for head in card.heads}
-        self._memory = {name: cuda.allocate(array.nbytes) for name, array in (self._in | self._out).items()}
-        self._context = self._new_context()
         self._times: Counter[int] = Counter()
         self._graphs: dict[int, tuple[Any, Any]] = {}
+        self._may_be_captured = contexts.may_be_captured
         self._scored = 0
+        with ExitStack() as taken:
+            self._stream = cuda.stream()
+            taken.callback(cuda.free_stream, self._stream)
+            self._in = {name: self._pinned(taken, (at_most, *shape)) for name, shape in self._shapes.items()}
+            self._out = {head.name: self._pinned(taken, (at_most, len(head.labels))) for head in card.heads}
+            self._memory: dict[str, int] = {}
+            for name, array in (self._in | self._out).items():
+                self._memory[name] = cuda.allocate(array.nbytes)
+                taken.callback(cuda.free, self._memory[name])
+            self._context = self._new_context()
+            self._taken = taken.pop_all()
+
+    def __exit__(self, *_: object) -> None:
+        """Give memory, graphs and stream back, when nothing is on its way any more."""
+        self._cuda.wait(self._stream)
+        for graph, _context in self._graphs.values():
+            self._taken.callback(self._cuda.free_graph, graph)
+        self._graphs, self._context = {}, None
+        self._taken.close()
 
     def start(self, windows: Sequence[FloatArray]) -> None:
         """Begin to score windows, one array (n, bands, frames) an input, and return at once."""
@@ -159,7 +242,12 @@ class _Place:
         for array, values in zip(self._in.values(), windows, strict=True):
             array[:n] = values
         self._times[n] += 1
-        if n not in self._graphs and self._times[n] == HOT and len(self._graphs) < _MOST_GRAPHS:
+        if (
+            self._may_be_captured
+            and n not in self._graphs
+            and self._times[n] >= HOT
+            and len(self._graphs) < _MOST_GRAPHS
+        ):
             self._capture(n)
         if n in self._graphs:
             self._cuda.launch(self._graphs[n][0], self._stream)
@@ -176,26 +264,30 @@ class _Place:
         """Wait for what was begun, whose result nobody wants: its memory must not be written to afterwards."""
         self._cuda.wait(self._stream)
 
-    def close(self) -> None:
-        """Give memory, graphs and stream back."""
-        graphs = [graph for graph, _ in self._graphs.values()]
-        self._graphs, self._context = {}, None
-        pinned = [*self._in.values(), *self._out.values()]
-        self._cuda.release(device=list(self._memory.values()), pinned=pinned, graphs=graphs, streams=[self._stream])
+    def _pinned(self, taken: ExitStack, shape: tuple[int, ...]) -> FloatArray:
+        array = self._cuda.pinned(shape)
+        taken.callback(self._cuda.free_pinned, array)
+        return array
 
     def _capture(self, n: int) -> None:
-        # A context of its own: a graph keeps the addresses that its context works with.
-        context = self._new_context()
-        self._set_batch(context, n)
-        # Once without, for what a context puts off until it is first used cannot be captured.
-        self._enqueue(context, n)
-        self._cuda.wait(self._stream)
-        with self._cuda.capturing(self._stream) as captured:
+        """Make a graph of a batch of ``n``; without, everything goes on as before."""
+        try:
+            # A context of its own: a graph keeps the addresses that its context works with.
+            context = self._new_context()
+            self._set_batch(context, n)
+            # Once without, for what a context puts off until it is first used cannot be captured.
             self._enqueue(context, n)
+            self._cuda.wait(self._stream)
+            with self._cuda.capturing(self._stream) as captured:
+                self._enqueue(context, n)
+        except EngineError as error:
+            self._may_be_captured = False
+            _log.warning("scoring goes on without further CUDA graphs (%s)", error)
+            return
         self._graphs[n] = captured[0], context
 
     def _new_context(self) -> Any:
-        context = self._engine.create_execution_context()
+        context = self._contexts.make()
         if context is None:
             raise EngineError(f"no room on the card for the engine's work: {self._logger.drain()}")
         for name, address in self._memory.items():

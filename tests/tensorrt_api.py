@@ -24,6 +24,8 @@ CLASSES = (
     "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime", "TensorIOMode",
 )  # fmt: skip
 """Those that building and scoring touch."""
+OF_RTX = ("ComputeCapability", "CudaGraphStrategy", "IRuntimeCache", "IRuntimeConfig")
+"""What TensorRT-RTX has beside them."""
 
 _LIBRARIES = {
     "nvinfer": (
@@ -41,7 +43,8 @@ _NUMBER = re.compile(r"^\d+\. ")
 def describe(module: ModuleType) -> dict[str, Any]:
     """``{"version": ..., "classes": {name: {"enum": {member: value}, "methods": {name: [signature]}, "properties":
     {name: [its type, whether it can be set]}}}}``."""
-    return {"version": module.__version__, "classes": {name: _class(getattr(module, name)) for name in CLASSES}}
+    there = (*CLASSES, *OF_RTX) if hasattr(module, "ComputeCapability") else CLASSES
+    return {"version": module.__version__, "classes": {name: _class(getattr(module, name)) for name in there}}
 
 
 def _class(kind: type) -> dict[str, Any]:

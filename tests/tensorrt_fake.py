@@ -156,7 +156,24 @@ class Behaviour:
     def ICudaEngine_get_tensor_profile_shape(self, it, name, profile_index):
         return [tuple(shape) for shape in it.shapes[name]]
 
-    def ICudaEngine_create_execution_context(self, it, strategy=None):
+    def ICudaEngine_create_runtime_config(self, it):
+        return self.make("IRuntimeConfig", caches=[])
+
+    def IRuntimeConfig_create_runtime_cache(self, it):
+        return self.make("IRuntimeCache", data=b"")
+
+    def IRuntimeConfig_set_runtime_cache(self, it, cache=None):
+        it.caches.append(cache)
+        return True
+
+    def IRuntimeCache_deserialize(self, it, blob):
+        vars(it).update(data=bytes(blob))
+        return bytes(blob) == b"compiled"
+
+    def IRuntimeCache_serialize(self, it):
+        return self.make("IHostMemory", data=b"compiled")
+
+    def ICudaEngine_create_execution_context(self, it, strategy=None, runtime_config=None):
         if self.refuses == "context":
             return self.complain(it.log, "out of memory")
         return self.make("IExecutionContext", built=it, shapes={}, addresses={}, captured=False)

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 from daemons import need_packages
 from networks import export_random, random_windows
+from onnx import numpy_helper
 from typer.testing import CliRunner
 
 import genrescope
+import models.tensorrt_build
 from models.engine_file import EngineFile
 from models.errors import ConfigError, EngineError, ModelFileError
 from models.model_file import open_model
@@ -67,11 +70,11 @@ def test_from_samples_is_a_model_that_takes_samples(model, sound, tmp_path):
 def test_an_engine_for_another_machine(model, sound, tmp_path):
     need_packages("tensorrt_rtx_bindings")
     output = tmp_path / "kiosk.engine"
-    done = run(model, "--engine", "tensorrt-rtx", "--precision", "fp16", "--sm", "89", "--batch", "1", "4", "8",
+    done = run(model, "--engine", "tensorrt-rtx", "--precision", "fp16", "--sm", "89", "--batch", "4", "8",
                "--sound", sound, "--output", output)  # fmt: skip
-    assert "for compute capability 89, 1 to 8 windows at once" in done.stdout
+    assert "for compute capability 89, up to 8 windows at once" in done.stdout
     engine = EngineFile.read(output)
-    assert engine.about.target.batch == (1, 4, 8)
+    assert engine.about.target.batch == (4, 8)
     assert engine.plan
 
 
@@ -94,10 +97,28 @@ def test_wrong_use_is_said_and_leaves_nothing_behind(model, tmp_path, arguments,
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has an NVIDIA card")
-def test_a_machine_without_a_card_is_told_of_sm(model, tmp_path):
-    need_packages("tensorrt_rtx_bindings", "cuda")
-    with pytest.raises(EngineError, match="such as --sm 89"):
-        run(model, "--engine", "tensorrt-rtx", "--output", tmp_path / "out.engine")
+def test_a_machine_without_a_card_is_told_what_it_can_build(model, tmp_path, monkeypatch):
+    need_packages("cuda")
+    monkeypatch.setattr(models.tensorrt_build, "tensorrt_module", lambda product: None)
+    with pytest.raises(EngineError, match="of tensorrt-rtx on any machine"):
+        run(model, "--engine", "tensorrt", "--output", tmp_path / "out.engine")
+
+
+def test_what_is_no_number_any_more_is_not_written(tmp_path):
+    graph = onnx.load(export_random(tmp_path / "model.onnx"))
+    weight = next(tensor for tensor in graph.graph.initializer if tensor.name == "heads.0.weight")
+    weight.CopyFrom(numpy_helper.from_array(np.nan * numpy_helper.to_array(weight), weight.name))
+    del graph.metadata_props[1:]  # the seal
+    (tmp_path / "broken.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(ModelFileError, match="no numbers any more"):
+        run(tmp_path / "broken.onnx", "--precision", "fp16", "--output", tmp_path / "out.onnx")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_model_in_other_numbers_is_not_converted_again(model, tmp_path):
+    run(model, "--precision", "fp16", "--output", tmp_path / "half.onnx")
+    with pytest.raises(ModelFileError, match="take the model that it was made from"):
+        run(tmp_path / "half.onnx", "--precision", "fp16", "--output", tmp_path / "again.onnx")
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from models.engine_file import Target
 from models.example_windows import noise_windows
 from models.model_file import open_model
 from models.onnx_scorer import OnnxScorer
+from models.precision import in_precision
 from models.precision_kind import Precision
 from models.scorer import Scorer
 from models.tensorrt_build import MODULES
@@ -43,8 +44,9 @@ def test_every_recipe_answers_as_onnx_runtime_does(product, recipe, tmp_path):
 def test_every_precision_and_both_places(product, precision, tmp_path):
     path = export_random(tmp_path / "model.onnx", "base")
     _, card = open_model(path)
-    target = Target(product=product, precision=precision, batch=(1, 8, 16))
-    engine, _ = make_engine(path.read_bytes(), card, target, noise_windows(card), gpu=Cuda().gpu)
+    target = Target(product=product, precision=precision, batch=(8, 16))
+    typed = in_precision(path.read_bytes(), card, precision, windows=noise_windows(card)).SerializeToString()
+    engine, _ = make_engine(typed, card, target, gpu=Cuda().gpu)
     engine.write(tmp_path / "it.engine")
     scorer = TensorRtScorer(tmp_path / "it.engine", cache=tmp_path / "cache")
     (tmp_path / "typed.onnx").write_bytes(engine.model)

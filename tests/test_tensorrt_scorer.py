@@ -1,13 +1,15 @@
 """The TensorRT scorer over a fake that is as strict as the bindings of both majors, and whose engines really answer."""
 
+import io
 import logging
 import re
 import sys
+import zipfile
 from types import ModuleType
 
 import numpy as np
 import pytest
-from cuda_fake import FakeCuda
+from cuda_fake import FakeCuda, Status
 from networks import export_random, random_windows
 from tensorrt_fake import VERSIONS, fake_tensorrt
 from toy import SPEC, save_toy, toy_card
@@ -17,15 +19,16 @@ import models.tensorrt_build
 import models.tensorrt_engines
 import models.tensorrt_scorer
 from models.cuda import Gpu
-from models.engine_file import EngineFile, Target
+from models.engine_file import EngineFile
 from models.errors import EngineError, ModelFileError
 from models.example_windows import noise_windows
 from models.model_file import open_model
 from models.onnx_scorer import OnnxScorer
+from models.precision import in_precision
 from models.precision_kind import Precision
 from models.scorer import FeatureShapeError, Scorer
 from models.spec import LogMel
-from models.tensorrt_engines import make_engine
+from models.tensorrt_engines import make_engine, make_target
 from models.tensorrt_scorer import TensorRtScorer, available
 
 
@@ -61,9 +64,10 @@ def scorer(trt, model, tmp_path):
 
 def engine_of(model, tmp_path, *, name="it.engine", **target):
     _, card = open_model(model)
-    wanted = Target(product="tensorrt", **target)
+    wanted = make_target(card, product="tensorrt", **target)
     path = tmp_path / name
-    engine, _ = make_engine(model.read_bytes(), card, wanted, noise_windows(card), gpu=Gpu(0, "Fake 4090", "89"))
+    typed = in_precision(model.read_bytes(), card, wanted.precision).SerializeToString()
+    engine, _ = make_engine(typed, card, wanted, gpu=Gpu(0, "Fake 4090", "89"))
     engine.write(path)
     return path
 
@@ -83,7 +87,7 @@ def test_answers_as_onnx_runtime_does(scorer, model, n):
 
 
 def test_more_windows_than_an_engine_takes_go_in_turns_through_both_places(trt, cuda, model, tmp_path):
-    scorer = TensorRtScorer(engine_of(model, tmp_path, batch=(1, 4, 8)), cache=tmp_path / "cache")
+    scorer = TensorRtScorer(engine_of(model, tmp_path, batch=(4, 8)), cache=tmp_path / "cache")
     windows = random_windows(scorer.card, 43)
     expected = OnnxScorer(model).score(windows)["genre"]
     for _ in range(4):  # enough for graphs of 8 windows and of 3
@@ -186,22 +190,18 @@ def test_an_engine_file_of_another_version_is_built_again_and_left_alone(cuda, m
     scorer = TensorRtScorer(path, cache=tmp_path / "cache")
     windows = random_windows(scorer.card, 4)
     np.testing.assert_allclose(scorer.score(windows)["genre"], OnnxScorer(model).score(windows)["genre"], atol=1e-6)
-    assert "built again" in caplog.text
+    assert "building it again" in caplog.text
     assert path.read_bytes() == before
 
 
 def test_an_engine_that_answers_otherwise_is_refused(trt, cuda, model, tmp_path):
     path = engine_of(model, tmp_path)
-    trt.behaviour.refuses = "answers"
-    # The same amount on every logit is the same softmax: what differs must be what people see.
-    TensorRtScorer(path, cache=tmp_path / "cache")
     engine = EngineFile.read(path)
     wrong = {name: np.roll(values, 1, axis=1) for name, values in engine.answers.items()}
     EngineFile(engine.about, engine.model, engine.plan, engine.windows, wrong).write(path)
-    with pytest.raises(
-        EngineError, match=r"does not answer as ONNX Runtime does: probabilities of 'genre' differ by 0"
-    ):
+    with pytest.raises(EngineError, match=r"not answer as ONNX Runtime does: probabilities of 'genre' differ by 0"):
         TensorRtScorer(path, cache=tmp_path / "cache")
+    assert [cuda.device, cuda.pinned, cuda.streams] == [{}, {}, {}]
 
 
 @pytest.mark.parametrize(
@@ -209,27 +209,57 @@ def test_an_engine_that_answers_otherwise_is_refused(trt, cuda, model, tmp_path)
     [
         ("plan", "refuses the engine that it has just built: this is no plan"),
         ("build", r"tensorrt cannot build 'random' in fp32: no tactic for anything"),
-        ("profile", r"batches of \(1, 16, 1024\) windows of 'random' are refused"),
+        ("profile", r"batches of \(16, \d+\) windows of 'random' are refused"),
         ("context", "no room on the card for the engine's work: out of memory"),
-        ("execute", "does not score 32 windows: an illegal address"),
+        ("execute", r"does not score \d+ windows: an illegal address"),
         ("edges", "fp32 at its edges, features, genre is in other numbers"),
     ],
 )
-def test_what_tensorrt_refuses_is_said_in_its_words(trt, model, tmp_path, refuses, says):
+def test_what_tensorrt_refuses_is_said_in_its_words_and_leaves_nothing(trt, cuda, model, tmp_path, *, refuses, says):
     trt.behaviour.refuses = refuses
     with pytest.raises(EngineError, match=says):
         TensorRtScorer(model, "tensorrt", cache=tmp_path / "cache")
+    assert [cuda.device, cuda.pinned, cuda.streams, cuda.graphs] == [{}, {}, {}, []]
 
 
-def test_too_little_memory_is_an_error(trt, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(models.cuda, "runtime", lambda: FakeCuda(memory=1000))
+@pytest.mark.parametrize("memory", [1_000, 1_300_000])
+def test_too_little_memory_is_an_error_and_leaves_nothing(trt, model, tmp_path, monkeypatch, memory):
+    cuda = FakeCuda(memory=memory)
+    monkeypatch.setattr(models.cuda, "runtime", lambda: cuda)
     with pytest.raises(EngineError, match="cudaMalloc: cudaErrorMemoryAllocation"):
         TensorRtScorer(model, "tensorrt", cache=tmp_path / "cache")
+    assert [cuda.device, cuda.pinned, cuda.streams] == [{}, {}, {}]
+
+
+def test_a_graph_that_cannot_be_made_costs_nothing_but_speed(scorer, cuda, model, monkeypatch, caplog):
+    monkeypatch.setattr(cuda, "cudaGraphInstantiate", failing := FailingCall())
+    windows = random_windows(scorer.card, 4)
+    for _ in range(5):
+        np.testing.assert_allclose(scorer.score(windows)["genre"], OnnxScorer(model).score(windows)["genre"], atol=1e-6)
+    assert failing.asked == 1  # of the place that live audio uses; once
+    assert "goes on without further CUDA graphs" in caplog.text
+
+
+class FailingCall:
+    __name__ = "cudaGraphInstantiate"
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, *_):
+        self.asked += 1
+        return Status.cudaErrorMemoryAllocation, None
+
+
+def test_a_closed_scorer_says_so(scorer):
+    scorer.close()
+    with pytest.raises(EngineError, match="has been closed"):
+        scorer.score(random_windows(scorer.card, 1))
 
 
 def test_without_a_card_the_reason_is_said(trt, model, monkeypatch):
     monkeypatch.setattr(models.cuda, "runtime", lambda: FakeCuda(devices=0))
-    with pytest.raises(EngineError, match="expected an NVIDIA card and its driver"):
+    with pytest.raises(EngineError, match="expected an NVIDIA card and a driver"):
         TensorRtScorer(model, "tensorrt")
     assert "expected an NVIDIA card" in (available("tensorrt") or "")
 
@@ -273,6 +303,61 @@ def test_a_damaged_engine_file(trt, model, tmp_path, damage):
         path.write_bytes(contents[damage])
     with pytest.raises(ModelFileError, match=r"it\.engine"):
         TensorRtScorer(path)
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {member.filename: archive.read(member) for member in archive.infolist()}
+
+
+def npy(values):
+    data = io.BytesIO()
+    np.save(data, values)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"about.json": b"{}"}, "validation error"),
+        ({"about.json": b"[" * 100_000}, "recursion"),
+        ({"input 0.npy": b"hello"}, "magic string"),
+        ({"input 0.npy": npy(np.zeros((0, 40, 80), np.float32))}, "expected answers of the shapes"),
+        ({"input 0.npy": npy(np.zeros((3, 40, 79), np.float32))}, "expected windows of shape"),
+        ({"head genre.npy": npy(np.array(["a", "b"]))}, "expected numbers in float32"),
+        ({"head genre.npy": npy(np.zeros((3, 3), np.float32))}, "expected answers of the shapes"),
+        ({"head genre.npy": None}, "expected answers of the shapes"),
+        ({"engine.plan": None}, "engine.plan"),
+        ({"model.onnx": b"no model"}, "not a complete ONNX model"),
+    ],
+)
+def test_odd_engine_files_are_refused_in_a_sentence(trt, model, tmp_path, changed, says):
+    path = engine_of(model, tmp_path)
+    parts = members(path) | changed
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            if data is not None:
+                archive.writestr(name, data)
+    with pytest.raises(ModelFileError, match=rf"it\.engine: expected a file that .*{says}"):
+        EngineFile.read(path)
+
+
+def test_a_packed_engine_file_is_refused_before_it_fills_the_memory(trt, model, tmp_path):
+    path = engine_of(model, tmp_path)
+    parts = members(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    with pytest.raises(ModelFileError, match="its parts are packed"):
+        EngineFile.read(path)
+
+
+def test_the_folder_of_engines_does_not_grow_for_ever(trt, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(models.tensorrt_engines, "_MOST_KEPT", 2)
+    for version in ("1", "2", "3", "4"):
+        trt.__version__ = version
+        TensorRtScorer(model, "tensorrt", cache=tmp_path).close()
+    assert len(list(tmp_path.glob("*.engine"))) == 2
 
 
 def test_every_flipped_byte_of_an_engine_file_is_seen(trt, model, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from models.errors import ConfigError, EngineError
+from models.errors import ConfigError, EngineError, ModelFileError
 from models.precision_kind import Precision
 from train.commands import need_training_packages
 from train.wording import counted
@@ -47,7 +48,7 @@ def export(
         typer.Option(
             "--engine",
             help="onnx: a model file for every runtime. tensorrt: built on and for this machine's NVIDIA card. "
-            "tensorrt-rtx: for NVIDIA cards of desktops, built on any machine with --sm.",
+            "tensorrt-rtx: for NVIDIA cards of desktops, built on any machine.",
         ),
     ] = Engine.ONNX,
     precision: Annotated[
@@ -67,7 +68,7 @@ def export(
         typer.Option(
             "--sound",
             metavar="PATH",
-            help="Recordings, a folder, or a table with a column path: what is written is compared with the model on "
+            help="Recordings, a folder, or a table with a column path: the new graph is compared with the model on "
             "windows of these, and int8 is fitted to them. Best what the model was trained on.  [default: noise]",
         ),
     ] = None,
@@ -77,24 +78,25 @@ def export(
             "--sm",
             metavar="NUMBER",
             help="Compute capability of a card it is for: 80, 86, 89 (RTX 40), 120 (RTX 50). Can be repeated; for "
-            "tensorrt-rtx.  [default: the card in this machine]",
+            "tensorrt-rtx.  [default: any RTX card]",
             rich_help_panel=ENGINE,
         ),
     ] = None,
     batch: Annotated[
-        tuple[int, int, int] | None,
+        tuple[int, int] | None,
         typer.Option(
             "--batch",
-            metavar="MIN OPT MAX",
-            help="Windows at once: the fewest, the number it is tuned for, the most.  [default: 1 16 1024]",
+            metavar="OPT MAX",
+            help="Windows at once: the number it is tuned for, and the most.  [default: what live audio asks for]",
             rich_help_panel=ENGINE,
         ),
     ] = None,
 ) -> None:
     """Write a checkpoint or a model as another file: other numbers, features in the graph, or a TensorRT engine.
 
-    Whatever is written is compared with the model on the same windows, and says how far it differs. A checkpoint is
-    written as it stands, not calibrated, without figures: `train` itself ends with a measured model file.
+    The new graph is compared with the model's, both run by ONNX Runtime on the same windows, and how far they differ is
+    said; an engine is compared too, on the card, whenever it is opened. A checkpoint is written as it stands, not
+    calibrated, without figures: `train` itself ends with a measured model file.
 
         genrescope export model.onnx --engine tensorrt-rtx --precision fp16 --sm 89 --output kiosk.engine
 
@@ -105,7 +107,7 @@ def export(
     from models.atomic_write import replacing, require_writable_file
 
     require_writable_file(output, option="--output")
-    _check(output, engine, sm=sm, batch=batch)
+    _check(output, engine, precision, sm=sm or (), batch=batch)
     say = Console(highlight=False, soft_wrap=True).print
     plain = (engine, precision, from_samples) == (Engine.ONNX, Precision.FP32, False)
     with TemporaryDirectory() as folder:
@@ -120,19 +122,23 @@ def export(
                 return
         elif plain:
             raise ConfigError(
-                f"{source} is no checkpoint (.ckpt): of a model, ask for --engine, --precision or --from-samples"
+                f"{source} is no checkpoint (.ckpt): of a model, give --engine, --precision or --from-samples"
             )
         converted = _Conversion(model, precision, from_samples=from_samples, sound=sound or [])
+        findings = converted.findings()
         if engine is Engine.ONNX:
             say(converted.write_model(output))
         else:
-            say(converted.write_engine(output, engine.value, sm or [], batch))
-        for line in converted.findings():
+            say(converted.write_engine(output, engine.value, sm or (), batch))
+        for line in findings:
             say(line)
 
 
-def _check(output: Path, engine: Engine, *, sm: list[str] | None, batch: tuple[int, int, int] | None) -> None:
+def _check(
+    output: Path, engine: Engine, precision: Precision, *, sm: Sequence[str], batch: tuple[int, int] | None
+) -> None:
     """Refuse at once what would be refused after minutes, or be misunderstood later."""
+    from models.engine_file import Target
     from models.scorer import ENGINE_SUFFIX
 
     if (output.suffix == ENGINE_SUFFIX) != (engine is not Engine.ONNX):
@@ -140,8 +146,22 @@ def _check(output: Path, engine: Engine, *, sm: list[str] | None, batch: tuple[i
             f"--output {output}: expected a name that ends in {ENGINE_SUFFIX} for an engine, and in .onnx for a model; "
             f"this is --engine {engine}"
         )
-    if engine is Engine.ONNX and (sm or batch):
-        raise ConfigError("--sm and --batch are of an engine: give --engine tensorrt-rtx, or tensorrt")
+    if engine is Engine.ONNX:
+        if sm or batch:
+            raise ConfigError("--sm and --batch are of an engine: give --engine tensorrt-rtx, or tensorrt")
+        return
+    from models.cuda import Cuda
+    from models.tensorrt_build import tensorrt_module
+
+    Target.of(product=engine.value, precision=precision, sms=tuple(sm), batch=batch or (1, 1))
+    tensorrt_module(engine.value)
+    if engine is Engine.TENSORRT:
+        try:
+            Cuda()
+        except EngineError as error:
+            raise EngineError(
+                f"{error}; an engine of tensorrt is built on the card that will run it, of tensorrt-rtx on any machine"
+            ) from error
 
 
 def _of_checkpoint(checkpoint: Path, path: Path) -> float:
@@ -187,51 +207,53 @@ class _Conversion:
             temporary.write_bytes(sealed(self._graph.SerializeToString()))
         return f"model: {output}, {_size(output)}"
 
-    def write_engine(self, output: Path, product: str, sms: Sequence[str], batch: tuple[int, int, int] | None) -> str:
+    def write_engine(self, output: Path, product: str, sms: Sequence[str], batch: tuple[int, int] | None) -> str:
         """Build an engine and write it; what it is, in words."""
         from models.cuda import Cuda
-        from models.engine_file import Target
-        from models.tensorrt_engines import make_engine
+        from models.tensorrt_engines import make_engine, make_target
 
         given = {"product": product, "precision": self._precision, "sms": tuple(sms)}
-        target = Target.model_validate(given | ({"batch": batch} if batch else {}))
-        try:
-            gpu = None if sms else Cuda().gpu
-        except EngineError as error:
-            raise EngineError(
-                f"{error}; an engine of tensorrt-rtx can be built for another machine's card with --sm, such as --sm 89"
-            ) from error
+        target = make_target(self._card, **given, **({"batch": batch} if batch else {}))
+        gpu = Cuda().gpu if product == Engine.TENSORRT else None
         started = time.monotonic()
         with _building() as progress:
-            engine, _ = make_engine(self._model, self._card, target, self._windows, gpu=gpu, progress=progress)
+            engine, _ = make_engine(self._graph.SerializeToString(), self._card, target, gpu=gpu, progress=progress)
         seconds = time.monotonic() - started
         engine.write(output)
-        cards = f"compute capability {', '.join(sms)}" if sms else engine.about.gpu
-        fewest, _, most = target.batch
+        cards = f"compute capability {', '.join(sms)}" if sms else engine.about.gpu or "any RTX card"
         return (
             f"engine: {output}, {_size(output)}, {product} {engine.about.version}, {target.precision}, for {cards}, "
-            f"{fewest} to {most} windows at once, built in {seconds:.1f} s"
+            f"up to {counted(target.batch[1], 'window')} at once, built in {seconds:.1f} s"
         )
 
-    def findings(self) -> Iterator[str]:
-        """What its operators calculate with, and how far its answers are from the model's, in words."""
+    def findings(self) -> list[str]:
+        """What its operators calculate with, and how far its answers are from the model's, in words.
+
+        Raises:
+            ModelFileError: they are no numbers.
+        """
         from models.onnx_scorer import OnnxScorer
         from models.precision import HEAVY, census
 
         counts = [f"{count} {op} in {kind}" for (op, kind), count in sorted(census(self._graph).items())]
-        yield f"operators: {', '.join(each for each in counts if each.split()[1].split('/')[-1] in HEAVY)}"
         with TemporaryDirectory() as folder:
             path = Path(folder) / "converted.onnx"
             path.write_bytes(self._graph.SerializeToString())
             found = OnnxScorer(path).score(self._windows)
         expected = OnnxScorer(self._path).score(self._windows_of_the_original())
+        difference = max(float(abs(found[head.name] - expected[head.name]).max()) for head in self._original.heads)
+        if not math.isfinite(difference):
+            raise ModelFileError(
+                f"{self._path}: in {self._precision} its answers are no numbers any more: what it calculates is too "
+                "large for them; take another precision"
+            )
         name = self._original.head.name
         same = (found[name].argmax(1) == expected[name].argmax(1)).mean()
-        difference = max(float(abs(found[head.name] - expected[head.name]).max()) for head in self._original.heads)
-        yield (
-            f"compared with {self._path.name} on {counted(len(self._windows[0]), 'window')} of {self._heard}: "
-            f"probabilities differ by {difference:.2g} at most, the same {name} in {same:.1%}"
-        )
+        return [
+            f"operators: {', '.join(each for each in counts if each.split()[1].split('/')[-1] in HEAVY)}",
+            f"by ONNX Runtime, compared with {self._path.name} on {counted(len(self._windows[0]), 'window')} of "
+            f"{self._heard}: probabilities differ by {difference:.2g} at most, the same {name} in {same:.1%}",
+        ]
 
     def _windows_of_the_original(self) -> WindowBatch:
         from models.from_samples import features_of

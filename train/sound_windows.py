@@ -54,8 +54,13 @@ def _files(place: Path) -> list[Path]:
     if place.is_dir():
         found = sorted(path for path in place.rglob("[!.]*") if path.is_file() and path.suffix.lower() not in _NO_SOUND)
     elif place.suffix.lower() == ".csv" and place.is_file():
-        with place.open(newline="", encoding="utf-8") as file:
-            found = [place.parent / row["path"] for row in csv.DictReader(file) if row.get("path")]
+        try:
+            with place.open(newline="", encoding="utf-8-sig") as file:
+                found = [place.parent / row["path"] for row in csv.DictReader(file) if row.get("path")]
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"--sound {place}: expected a table in UTF-8, got other bytes ({error.reason})"
+            ) from error
     else:
         found = [place] if place.is_file() else []
     if not found:
