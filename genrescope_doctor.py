@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from models.commands import ModelOption
-from models.errors import GenrescopeError
+from models.errors import ConfigError, GenrescopeError
 from models.scorer_kind import ScorerKind
 
 _PACKAGES = (
@@ -46,6 +46,12 @@ def doctor(
     """
     from rich.console import Console
 
+    from models.scorer import ENGINE_SUFFIX
+
+    if model is not None and model.suffix == ENGINE_SUFFIX:
+        raise ConfigError(
+            f"{model} is an engine, which one runtime alone can run: give the model that it was made from"
+        )
     with Console(stderr=True).status("Looking"):
         found = _look(model)
     if as_json:

@@ -61,17 +61,18 @@ def load(model: Path | None, scorer: ScorerKind, *, say: Callable[[str], None]) 
 def models(
     paths: Annotated[list[Path] | None, typer.Argument(metavar="[MODEL...]", help="Model files to look at.")] = None,
 ) -> None:
-    """List the models that ship, or show the cards of given MODEL files: labels, window, figures, licence."""
+    """List the models that ship, or the cards of MODEL files and engines: labels, window, figures, licence."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from models.engine_file import EngineFile
     from models.model_file import open_model
-    from models.scorer import DEFAULT_MODEL, PRETRAINED
+    from models.scorer import DEFAULT_MODEL, ENGINE_SUFFIX, PRETRAINED
 
     console = Console(highlight=False)
     for path in paths or sorted(PRETRAINED.glob("*.onnx")):
-        _, card = open_model(path)
+        card = EngineFile.read(path).card if path.suffix == ENGINE_SUFFIX else open_model(path)[1]
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
