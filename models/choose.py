@@ -86,7 +86,7 @@ class Choice:
         others = ", ".join(map(str, self.others))
         latency = f"{self.taken.name}: {1000 * self.taken.latency_s:.2f} ms a window"
         if self.taken.kind is ScorerKind.ONNX:
-            return f"auto stays with {latency}, and nothing is {100 * MARGIN:.0f} % faster ({others})"
+            return f"auto stays with {latency}, nothing that answers alike is {100 * MARGIN:.0f} % faster ({others})"
         return f"auto takes {latency} ({others})"
 
 

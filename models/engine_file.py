@@ -58,7 +58,7 @@ class Target(BaseModel):
         if usual > most:
             raise ValueError(f"expected the usual batch and then the greatest, got {usual} and {most}")
         if self.sms and self.product == "tensorrt":
-            raise ValueError("an engine of tensorrt is built on the card that will run it: no --sm, or tensorrt-rtx")
+            raise ValueError("tensorrt is built on the card that will run it: leave --sm out, or take tensorrt-rtx")
         if unknown := [sm for sm in self.sms if sm not in SMS]:
             raise ValueError(f"expected compute capabilities of {', '.join(SMS)}, got {', '.join(unknown)}")
         if len(set(self.sms)) < len(self.sms):
@@ -76,8 +76,8 @@ class Target(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+            where, words = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{where}: {words}" if where else words) from error
 
 
 class About(BaseModel):

@@ -27,11 +27,11 @@ Progress = Callable[[str, int, int], bool]
 """Called with a phase of the building, the steps done in it and all its steps; returns False to stop the building."""
 
 
-def tensorrt_module(product: str) -> Any:
-    """The bindings of a product.
+def installed_modules(product: str) -> list[str]:
+    """Names of a product's packages, without loading any.
 
     Raises:
-        EngineError: not installed, or its libraries are missing.
+        EngineError: none is installed.
     """
     names = [name for name in MODULES[product] if find_spec(name) is not None]
     if not names:
@@ -39,8 +39,17 @@ def tensorrt_module(product: str) -> Any:
             f"{product} is not installed: in genrescope's folder, "
             f'.venv/bin/pip install -c constraints.txt -e ".[{product}]"'
         )
+    return names
+
+
+def tensorrt_module(product: str) -> Any:
+    """The bindings of a product.
+
+    Raises:
+        EngineError: not installed, or its libraries are missing.
+    """
     reasons = []
-    for name in names:
+    for name in installed_modules(product):
         try:
             return importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:

@@ -25,7 +25,7 @@ from models.model_file import input_names
 from models.precision_kind import Precision
 from models.scorer import ENGINE_SUFFIX, FloatArray, WindowBatch, calibrated, check_windows
 from models.spec import ModelCard
-from models.tensorrt_build import make_logger, tensorrt_module
+from models.tensorrt_build import installed_modules, make_logger, tensorrt_module
 from models.tensorrt_engines import Engines, default_cache, keep, read_kept
 
 TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 0.1}
@@ -146,6 +146,7 @@ class TensorRtScorer:
 def available(product: str) -> str | None:
     """Why a product cannot be used on this machine, in words; None if it can."""
     try:
+        installed_modules(product)
         Cuda()  # at once; loading TensorRT's libraries takes a while
         tensorrt_module(product)
     except EngineError as error:

@@ -51,6 +51,9 @@ def test_other_numbers_are_a_model_that_answers_nearly_the_same(model, sound, tm
     assert "the same genre in" in done.stdout
     assert "left out:" in done.stderr
     assert output.stat().st_size < 0.7 * model.stat().st_size
+    card = open_model(output)[1]
+    assert not card.metrics
+    assert card.provenance.protocol.endswith(f"then brought into {precision}, not measured again")
     windows = random_windows(open_model(model)[1], 8)
     found, expected = OnnxScorer(output).score(windows)["genre"], OnnxScorer(model).score(windows)["genre"]
     np.testing.assert_allclose(found, expected, atol=tolerance)

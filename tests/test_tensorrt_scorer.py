@@ -49,6 +49,7 @@ def trt(version, cuda, monkeypatch):
     trt = fake_tensorrt(version, cuda)
     for module in (models.tensorrt_build, models.tensorrt_engines, models.tensorrt_scorer):
         monkeypatch.setattr(module, "tensorrt_module", lambda product: trt)
+    monkeypatch.setattr(models.tensorrt_scorer, "installed_modules", lambda product: ["tensorrt"])
     return trt
 
 

@@ -197,6 +197,21 @@ class _Conversion:
         self._windows = sound_windows(sound, self._card) if sound else noise_windows(self._card)
         self._heard = "the recordings" if sound else "noise"
         self._graph = in_precision(self._model, self._card, precision, windows=self._windows)
+        if precision is not Precision.FP32:
+            self._forget_figures()
+
+    def _forget_figures(self) -> None:
+        """The figures were measured in fp32: the new card says that there are none of these numbers."""
+        import onnx
+
+        from models.model_file import CARD_KEY
+
+        provenance = self._card.provenance
+        protocol = f"{provenance.protocol}; then brought into {self._precision}, not measured again"
+        self._card = self._card.model_copy(
+            update={"metrics": {}, "provenance": provenance.model_copy(update={"protocol": protocol})}
+        )
+        onnx.helper.set_model_props(self._graph, {CARD_KEY: self._card.to_json()})
 
     def write_model(self, output: Path) -> str:
         """Write it as a model file; what it is, in words."""
@@ -258,7 +273,8 @@ class _Conversion:
     def _windows_of_the_original(self) -> WindowBatch:
         from models.from_samples import features_of
 
-        return self._windows if self._card is self._original else features_of(self._windows, self._original)
+        same = self._card.inputs == self._original.inputs
+        return self._windows if same else features_of(self._windows, self._original)
 
 
 def _size(path: Path) -> str:
