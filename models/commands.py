@@ -72,13 +72,15 @@ def models(
 
     console = Console(highlight=False)
     for path in paths or sorted(PRETRAINED.glob("*.onnx")):
-        card = EngineFile.read(path).card if path.suffix == ENGINE_SUFFIX else open_model(path)[1]
+        engine = EngineFile.read(path) if path.suffix == ENGINE_SUFFIX else None
+        card = engine.card if engine else open_model(path)[1]
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         rows = {
             "model": card.name + (" (default)" if path == DEFAULT_MODEL else ""),
             "file": str(path),
+            **({"engine": engine.about.words} if engine else {}),
             "what": card.description,
             **{head.name: ", ".join(head.labels) for head in card.heads},
             "window": f"{card.window_seconds:.2f} s, a verdict every "

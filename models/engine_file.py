@@ -13,8 +13,8 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -90,8 +90,17 @@ class About(BaseModel):
     version: str
     gpu: str = ""
 
+    @property
+    def words(self) -> str:
+        """What the engine is for, for people."""
+        sms = ", ".join(self.target.sms)
+        cards = f"compute capability {sms}" if sms else self.gpu or "any RTX card"
+        _, most = self.target.batch
+        made = f"{self.target.product} {self.version}, {self.target.precision}"
+        return f"{made}, for {cards}, up to {most:,} windows at once"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class EngineFile:
     """The parts: ``model`` a serialised ONNX model, ``plan`` the engine, ``windows`` (n, bands, frames) of each input
     and ``answers``, ONNX Runtime's probabilities of them by head, (n, classes)."""
@@ -102,17 +111,14 @@ class EngineFile:
     windows: WindowBatch
     answers: Mapping[str, FloatArray]
 
-    @property
+    @cached_property
     def card(self) -> ModelCard:
         """Of the model inside.
 
         Raises:
             ModelFileError: it is damaged.
         """
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / _MODEL
-            path.write_bytes(self.model)
-            return open_model(path)[1]
+        return open_model(self.model)[1]
 
     def write(self, path: Path) -> None:
         """Whole or not at all.

@@ -40,14 +40,17 @@ def nvidia_gpus() -> list[str]:
         with suppress(OSError, subprocess.TimeoutExpired):
             done = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=False)
             if done.returncode == 0:
-                rows = [line.split(", ") for line in done.stdout.splitlines()]
-                return [f"{name}, {memory}, driver {driver}" for name, memory, driver in rows]
+                # The driver is the last of each row; what a card does not have reads "[N/A]".
+                return [", driver ".join(line.rsplit(", ", 1)) for line in done.stdout.splitlines()]
     with _nvml() as (nvml, cards):
-        return [
-            f"{nvml.nvmlDeviceGetName(card)}, {nvml.nvmlDeviceGetMemoryInfo(card).total >> 20} MiB, "
-            f"driver {nvml.nvmlSystemGetDriverVersion()}"
-            for card in cards
-        ]
+        return [_in_words(nvml, card) for card in cards]
+
+
+def _in_words(nvml: Any, card: Any) -> str:
+    words = [str(nvml.nvmlDeviceGetName(card))]
+    with suppress(nvml.NVMLError):  # a card that shares the machine's memory has none of its own
+        words.append(f"{nvml.nvmlDeviceGetMemoryInfo(card).total >> 20} MiB")
+    return ", ".join([*words, f"driver {nvml.nvmlSystemGetDriverVersion()}"])
 
 
 @contextmanager

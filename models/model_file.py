@@ -51,22 +51,18 @@ def session_options(*, threads: int = 1) -> onnxruntime.SessionOptions:
     return options
 
 
-def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSession, ModelCard]:
-    """Open a model file with ONNX Runtime on the CPU and check it against its card.
+def open_model(model: Path | bytes, *, threads: int = 1) -> tuple[onnxruntime.InferenceSession, ModelCard]:
+    """Open a model with ONNX Runtime on the CPU and check it against its card.
+
+    Args:
+        model: its file, or all that would be in it.
+        threads: of one call.
 
     Raises:
         ModelFileError: missing, truncated, damaged, not ONNX, without a card, or unlike its card.
     """
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError as error:
-        inside = next(iter(sorted(path.glob("*.onnx"))), None)
-        advice = f"give {inside}" if inside else "expected a model file, there is none in it"
-        raise ModelFileError(f"model {path}: cannot be read, it is a folder; {advice}") from error
-    except OSError as error:
-        raise ModelFileError(
-            f"model {path}: cannot be read ({error.strerror}); `genrescope models` lists models"
-        ) from error
+    data = model if isinstance(model, bytes) else _read(model)
+    path = "in memory" if isinstance(model, bytes) else str(model)
     if not data:
         raise ModelFileError(f"model {path}: expected an ONNX file, this file is empty")
     try:
@@ -97,7 +93,20 @@ def open_model(path: Path, *, threads: int = 1) -> tuple[onnxruntime.InferenceSe
     return session, card
 
 
-def _check_graph(path: Path, session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except IsADirectoryError as error:
+        inside = next(iter(sorted(path.glob("*.onnx"))), None)
+        advice = f"give {inside}" if inside else "expected a model file, there is none in it"
+        raise ModelFileError(f"model {path}: cannot be read, it is a folder; {advice}") from error
+    except OSError as error:
+        raise ModelFileError(
+            f"model {path}: cannot be read ({error.strerror}); `genrescope models` lists models"
+        ) from error
+
+
+def _check_graph(path: str, session: onnxruntime.InferenceSession, card: ModelCard) -> None:
     def refuse(what: str, expected: object, actual: object) -> None:
         raise ModelFileError(f"model {path}: its card expected {what} {expected}, its graph has {actual}")
 

@@ -13,7 +13,7 @@ from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
 
 
 class OnnxScorer:
-    """A model file behind ONNX Runtime.
+    """A model file, or all that would be in it, behind ONNX Runtime.
 
     One thread by default: the networks are small, and a second thread costs more in waking than it brings.
 
@@ -21,8 +21,8 @@ class OnnxScorer:
         ModelFileError: as ``open_model``.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        self._session, self.card = open_model(path, threads=threads)
+    def __init__(self, model: Path | bytes, *, threads: int = 1) -> None:
+        self._session, self.card = open_model(model, threads=threads)
         self.name = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
 
     def score(self, windows: WindowBatch) -> dict[str, FloatArray]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.atomic_write import WriteError, replacing
@@ -82,8 +80,7 @@ def make_engine(
     plan, timings = build_plan(trt, make_logger(trt), typed, card, target, timings=timings, progress=progress)
     windows = noise_windows(card)
     about = About(target=target, version=trt.__version__, gpu="" if gpu is None else gpu.name)
-    with as_file(typed) as path:
-        return EngineFile(about, typed, plan, windows, OnnxScorer(path).score(windows)), timings
+    return EngineFile(about, typed, plan, windows, OnnxScorer(typed).score(windows)), timings
 
 
 class Engines:
@@ -151,7 +148,7 @@ class Engines:
             path.unlink(missing_ok=True)
 
     def _kept(self, path: Path) -> tuple[Any, EngineFile] | None:
-        """A kept engine; deleted, and None, if it is damaged or refused."""
+        """A kept engine; None if it is damaged or refused: the one built in its place is written over it."""
         try:
             kept = EngineFile.read(path)
             opened = self._runtime.deserialize_cuda_engine(kept.plan)
@@ -181,12 +178,3 @@ def keep(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
-
-
-@contextmanager
-def as_file(model: bytes) -> Iterator[Path]:
-    """A serialised model as a file: what opens models reads files."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model)
-        yield path

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import threading
 from collections.abc import Callable
 from enum import IntEnum
 from types import SimpleNamespace
@@ -22,8 +23,9 @@ class Stream:
 
     numbers = itertools.count(1000)
 
-    def __init__(self) -> None:
+    def __init__(self, device: int) -> None:
         self.number = next(self.numbers)
+        self.device = device
         self.waiting: list[Callable[[], None]] = []
         self.captured: list[Callable[[], None]] | None = None
 
@@ -44,21 +46,28 @@ class FakeCuda:
 
     def __init__(self, *, devices: int = 1, memory: int = 1 << 32) -> None:
         self.devices = devices
+        self.name = b"Fake 4090"
         self.device: dict[int, ctypes.Array] = {}
         self.pinned: dict[int, ctypes.Array] = {}
         self.streams: dict[int, Stream] = {}
         self.graphs: list[list[Callable[[], None]]] = []
         self.launches = 0
+        self._thread = threading.local()
         self._left = memory
 
     def cudaGetDeviceCount(self):
         return (Status.cudaSuccess, self.devices) if self.devices else (Status.cudaErrorNoDevice, None)
 
     def cudaSetDevice(self, device: int):
+        self._thread.device = device
         return (Status.cudaSuccess if device < self.devices else Status.cudaErrorInvalidValue,)
 
+    def require_device(self, stream: Stream) -> None:
+        """Fail if the thread's device is not the stream's: each thread begins with the first."""
+        assert getattr(self._thread, "device", 0) == stream.device, "a stream of another device than the thread's"
+
     def cudaGetDeviceProperties(self, device: int):
-        return Status.cudaSuccess, SimpleNamespace(name=b"Fake 4090", major=8, minor=9)
+        return Status.cudaSuccess, SimpleNamespace(name=self.name, major=8, minor=9)
 
     def cudaMalloc(self, size: int):
         if size > self._left:
@@ -76,6 +85,7 @@ class FakeCuda:
         return (Status.cudaSuccess if self.pinned.pop(address, None) else Status.cudaErrorInvalidValue,)
 
     def cudaMemcpyAsync(self, to: int, source: int, count: int, kind: int, stream: Stream):
+        self.require_device(stream)
         host, device = (source, to) if kind == 1 else (to, source)
         self.require(host, count, self.pinned)
         self.require(device, count, self.device)
@@ -83,7 +93,7 @@ class FakeCuda:
         return (Status.cudaSuccess,)
 
     def cudaStreamCreateWithFlags(self, flags: int):
-        stream = Stream()
+        stream = Stream(getattr(self._thread, "device", 0))
         self.streams[int(stream)] = stream
         return Status.cudaSuccess, stream
 
@@ -116,6 +126,7 @@ class FakeCuda:
         return (Status.cudaSuccess,)
 
     def cudaGraphLaunch(self, graph: list, stream: Stream):
+        self.require_device(stream)
         self.launches += 1
         stream.waiting += graph
         return (Status.cudaSuccess,)

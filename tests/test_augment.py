@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -37,7 +37,6 @@ def test_nothing_asked_for_changes_nothing() -> None:
     torch.testing.assert_close(kept, answers, equal_nan=True)
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         Augmentation,

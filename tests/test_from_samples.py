@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 import scipy.io.wavfile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from networks import export_random
 from onnx import TensorProto, helper
@@ -118,7 +118,6 @@ def test_the_graph_works_out_the_features_of_live_audio(toy: Toy):
 
 
 @given(count=st.integers(1, 12))
-@settings(deadline=None)
 def test_any_batch_has_the_old_probabilities(toy: Toy, count: int):
     found = toy.new.score(tuple(each[:count] for each in toy.heard))["pitch"]
     expected = toy.old.score(tuple(each[:count] for each in toy.seen))["pitch"]

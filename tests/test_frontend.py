@@ -1,7 +1,7 @@
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from toy import SPEC
 
@@ -65,7 +65,6 @@ def test_whole_file_equals_librosa(spec: FeatureSpec):
     np.testing.assert_allclose(ours, by_librosa(signal, spec), rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5_000), min_size=1, max_size=40), st.sampled_from(list(SPECS.values())))
 def test_any_chunking_gives_the_whole_files_frames(sizes: list[int], spec: FeatureSpec):
     signal = hard_signal(sum(sizes))

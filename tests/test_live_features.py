@@ -104,7 +104,7 @@ def expected(scorer: OnnxScorer, signal: np.ndarray, sample: int) -> np.ndarray 
 
 
 @pytest.mark.parametrize("name", CARDS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(sizes=st.lists(st.integers(1, 30_000), min_size=1, max_size=8))
 def test_any_chunking_scores_what_training_would_cut(
     scorers: dict[str, OnnxScorer], name: str, sizes: list[int]

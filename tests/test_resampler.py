@@ -18,7 +18,7 @@ def whole(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     return np.concatenate([resampler.feed(samples), resampler.flush()])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 3_000), min_size=1, max_size=20), st.sampled_from(PAIRS))
 def test_any_chunking_gives_the_same_samples(sizes, pair):
     signal = np.random.default_rng(0).standard_normal((sum(sizes), 2)).astype(np.float32)

@@ -36,7 +36,7 @@ def test_a_file_that_never_had_a_seal_opens(tmp_path, model):
     assert card == toy_card()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bytes_anywhere_are_seen(model, data):
     whole = sealed(model)

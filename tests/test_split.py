@@ -52,7 +52,7 @@ def test_a_class_absent_from_a_side_is_named(tmp_path):
         split_by_fold(only_there, test_fold=0)
 
 
-@settings(deadline=None, max_examples=20)  # the first call imports scikit-learn
+@settings(max_examples=20)
 @given(
     counts=st.dictionaries(st.sampled_from("abcd"), st.integers(5, 40), min_size=2),
     seed=st.integers(0, 2**32),
@@ -65,7 +65,7 @@ def test_every_class_is_spread_evenly_over_the_folds(counts, seed):
         assert max(sizes) - min(sizes) <= 1
 
 
-@settings(deadline=None, max_examples=20)  # the first call imports scikit-learn
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_a_group_stays_in_one_fold_and_every_fold_has_every_class(seed):
     tracks = assign_folds(loose({"a": 60, "b": 30, "c": 25}, groups={"a": 20, "b": 10, "c": 12}), folds=5, seed=seed)

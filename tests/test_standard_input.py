@@ -63,7 +63,7 @@ def read_all(source: StandardInput) -> np.ndarray:
     return np.concatenate([chunk.samples for chunk in read_chunks(source)])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), frames=st.integers(4, 400), channels=st.integers(1, 8), wide=st.booleans())
 def test_any_division_into_writes_gives_the_same_samples(
     opened: Opened, data: st.DataObject, frames: int, channels: int, wide: bool

@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import numpy as np
@@ -152,12 +153,30 @@ def test_an_engine_is_built_once_and_kept(trt, model, tmp_path, monkeypatch):
     assert TensorRtScorer(model, "tensorrt", cache=cache).score(noise_windows(open_model(model)[1]))
 
 
-def test_another_model_version_or_card_has_another_engine(trt, cuda, model, tmp_path, monkeypatch):
+def test_another_model_version_or_card_has_another_engine(trt, cuda, model, tmp_path):
     cache = tmp_path / "cache"
-    TensorRtScorer(model, "tensorrt", cache=cache)
+
+    def kept(path):
+        TensorRtScorer(path, "tensorrt", cache=cache).close()
+        return len(list(cache.glob("*.engine")))
+
+    assert kept(model) == kept(model) == 1
+    assert kept(save_toy(tmp_path / "toy.onnx")) == 2
     trt.__version__ = "99.0"
-    TensorRtScorer(model, "tensorrt", cache=cache)
-    assert len(list(cache.glob("*.engine"))) == 2
+    assert kept(model) == 3
+    cuda.name = b"Fake 5090"
+    assert kept(model) == 4
+
+
+def test_any_thread_scores_on_the_scorers_card(trt, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(models.cuda, "runtime", lambda: cuda)
+    cuda = FakeCuda(devices=2)
+    trt.behaviour._cuda = cuda
+    scorer = TensorRtScorer(model, "tensorrt", device=1, cache=tmp_path / "cache")
+    windows = random_windows(scorer.card, 3)
+    with ThreadPoolExecutor(1) as pool:
+        found = [pool.submit(scorer.score, windows).result() for _ in range(4)]
+    np.testing.assert_array_equal(found[-1]["genre"], scorer.score(windows)["genre"])
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "foreign plan"])

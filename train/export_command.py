@@ -235,11 +235,7 @@ class _Conversion:
             engine, _ = make_engine(self._graph.SerializeToString(), self._card, target, gpu=gpu, progress=progress)
         seconds = time.monotonic() - started
         engine.write(output)
-        cards = f"compute capability {', '.join(sms)}" if sms else engine.about.gpu or "any RTX card"
-        return (
-            f"engine: {output}, {_size(output)}, {product} {engine.about.version}, {target.precision}, for {cards}, "
-            f"up to {counted(target.batch[1], 'window')} at once, built in {seconds:.1f} s"
-        )
+        return f"engine: {output}, {_size(output)}, {engine.about.words}, built in {seconds:.1f} s"
 
     def findings(self) -> list[str]:
         """What its operators calculate with, and how far its answers are from the model's, in words.
@@ -251,10 +247,7 @@ class _Conversion:
         from models.precision import HEAVY, census
 
         counts = [f"{count} {op} in {kind}" for (op, kind), count in sorted(census(self._graph).items())]
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "converted.onnx"
-            path.write_bytes(self._graph.SerializeToString())
-            found = OnnxScorer(path).score(self._windows)
+        found = OnnxScorer(self._graph.SerializeToString()).score(self._windows)
         expected = OnnxScorer(self._path).score(self._windows_of_the_original())
         difference = max(float(abs(found[head.name] - expected[head.name]).max()) for head in self._original.heads)
         if not math.isfinite(difference):
