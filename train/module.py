@@ -299,8 +299,11 @@ def _softened(targets: Tensor, soft: Tensor, share: float) -> Tensor:
 
 
 def _balancing(targets: Tensor, balance: float) -> Tensor:
-    """What each label (classes,) counts for, from the shares of the labels of training tracks (tracks, classes): on the
-    mean over the tracks 1; with ``balance`` 1 each label as much as every other, altogether."""
+    """What each label (classes,) counts for, from the targets of training tracks (tracks, classes): on the mean over
+    the tracks 1; with ``balance`` 1 each label as much as every other, altogether. Where tracks have shares of several
+    labels each counts the same: evened out, other shares would be learned than the raters' own."""
     counts = targets.sum(0)
+    if ((targets > 0) & (targets < 1)).any():
+        return torch.ones_like(counts)
     weights = counts.clamp_min(_LEAST_COUNT).pow(-balance)
     return weights * counts.sum() / (weights * counts).sum().clamp_min(1e-9)

@@ -82,7 +82,7 @@ class Recipe(BaseModel):
     ``train.soft_targets``)."""
     balance: Portion = 0.0
     """How far a rare label counts for more, in the loss and in what soft targets are learned from: 0 not at all, 1 as
-    much as a frequent one altogether."""
+    much as a frequent one altogether. Shares of raters are learned as they are."""
     optimiser: Optimiser
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Of adamw: weights shrink by this share, times the learning rate, at every step."""

@@ -34,7 +34,7 @@ class BaseRecipe(Recipe):
     bandwidth: Portion = 0.2
     teacher: Annotated[float, Field(ge=0.0)] = 16.0
     soft_targets: Portion = 0.5
-    balance: Portion = 0.5
+    balance: Portion = 0.65
     optimiser: Optimiser = "adamw"
     learning_rate: PositiveFloat = 3e-3
     weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
