@@ -264,6 +264,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--teacher", type=Path, help=f"an .npz, or the word none (default: DATA/{TEACHER})")
+    parser.add_argument("--copies", type=Path, help="the table that benchmarks/speeds.py writes")
     parser.add_argument("--name", default="base", help="what the variant is called")
     parser.add_argument("--note", default="the recipe as it is", help="what is different about it")
     parser.add_argument("--export", type=Path, metavar="MODEL", help="make the model that ships too")
@@ -286,6 +287,7 @@ def main() -> None:
         given="kind=music",
         auxiliary=("style", *_LEAST_TRACKS),
         teacher=teacher,
+        copies=arguments.copies,
         all_folds=True,
         test_fold=4,
         name=f"genrescope-{arguments.name}",
@@ -293,9 +295,14 @@ def main() -> None:
         data=SOURCES + (LESSONS if teacher else ""),
         licence=LICENCE + (LICENCE_OF_LESSONS if teacher else ""),
     )
-    variant = {"note": arguments.note, "settings": settings, "teacher": teacher and teacher.stem}
+    variant = {
+        "note": arguments.note,
+        "settings": settings,
+        "teacher": teacher and teacher.stem,
+        "copies": arguments.copies and arguments.copies.stem,
+    }
     before = read_store()["variants"].get(arguments.name, variant)
-    if any(before[key] != value for key, value in variant.items() if key != "note"):
+    if any(before.get(key) != value for key, value in variant.items() if key != "note"):
         parser.error(
             f"{arguments.name} is a variant with settings {before['settings']} and teacher {before['teacher']}: "
             "give another --name"

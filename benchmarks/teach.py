@@ -89,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="the folder musicnn of the package")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--copies", type=Path, help="the table of benchmarks/speeds.py: its files are heard too")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     tensorflow.compat.v1.disable_eager_execution()
@@ -97,6 +98,9 @@ def main() -> None:
     for name in SETS:
         with (arguments.data / name / "tracks.csv").open(newline="", encoding="utf-8") as file:
             files += [(arguments.data / name / row["path"]).resolve() for row in csv.DictReader(file)]
+    if arguments.copies:
+        with arguments.copies.open(newline="", encoding="utf-8") as file:
+            files += [(arguments.copies.parent / row["path"]).resolve() for row in csv.DictReader(file)]
     parts = arguments.output.with_suffix("")
     parts.mkdir(parents=True, exist_ok=True)
     starts, embeddings, tags = [], [], []

@@ -205,6 +205,16 @@ def train(
             rich_help_panel=AUDIO,
         ),
     ] = None,
+    copies: Annotated[
+        Path | None,
+        typer.Option(
+            "--copies",
+            metavar="CSV",
+            help="Learn from further versions of the tracks too, played faster or slower, say: a table with columns "
+            "path and copy_of. They have the track's labels and its fold, and are never tested.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -284,6 +294,7 @@ def train(
         auxiliary=tuple(auxiliary or ()),
         given=given,
         teacher=teacher,
+        copies=copies,
         start=start,
         data=data,
         licence=licence,

@@ -43,6 +43,7 @@ from train.split import split_by_fold
 from train.start import describe as start_digest
 from train.start import kept_heads, require_fit
 from train.statistics import metrics
+from train.tables import read_copies
 from train.teacher import Teacher, read_teacher
 from train.track import Track, describe_counts, describe_folds, labels_of
 from train.wording import counted
@@ -55,7 +56,7 @@ _ENOUGH_TRACKS = 1_000
 @dataclass(frozen=True, slots=True)
 class Run:
     """One plan, its folder, its questions about the tracks that can be used, and their features. ``asked`` are the
-    questions with the tracks that cannot be used too."""
+    questions with the tracks that cannot be used too; ``copies``, by track, are learned from with it."""
 
     plan: Plan
     folder: Path
@@ -63,6 +64,7 @@ class Run:
     asked: tuple[Question, ...]
     features: TrackFeatures
     teacher: Teacher | None = None
+    copies: Mapping[Path, Sequence[Path]] = field(default_factory=dict)
     execution: Execution = field(default_factory=Execution)
 
     @property
@@ -97,7 +99,7 @@ class Run:
         if like is not None and like.best_epoch is not None:
             recipe = recipe.model_copy(update={"epochs": like.best_epoch, "patience": 0})
         card = self.plan.card(self.questions, protocol=protocol, epochs=recipe.epochs, seed=seed)
-        learned = [question.in_folds(training) for question in self.questions]
+        learned = [question.in_folds(training).with_copies(self.copies) for question in self.questions]
         watched = [question.in_folds(validation) for question in self.questions]
         teacher, soft = self.teacher, None
         if teacher is not None:
@@ -236,11 +238,15 @@ def open_run(
     _check_splits(plan, questions[0].tracks)
     kept = without_leaks(all_tracks(questions), cache=cache, workers=workers, leaks=plan.leaks)
     plan.require_same(folder, resume=resume)
-    teacher = _check_helpers(plan, questions, kept)
-    recodings = RECODINGS if recipe.codecs else ()
-    features = read_features(recipe.inputs, recipe.window_spec, kept, cache=cache, workers=workers, recodings=recodings)
     paths = {track.path: track for track in kept}
     asked = tuple(question.within(paths) for question in questions)
+    copies = read_copies(plan.copies, kept) if plan.copies else {}
+    versions = all_tracks([question.with_copies(copies) for question in asked])
+    teacher = _check_helpers(plan, questions, versions)
+    recodings = RECODINGS if recipe.codecs else ()
+    features = read_features(
+        recipe.inputs, recipe.window_spec, versions, cache=cache, workers=workers, recodings=recodings
+    )
     usable = tuple(question.within(features.features) for question in asked)
     for before, after in zip(asked, usable, strict=True):
         lost = sorted(set(labels_of(before.tracks)) - set(labels_of(after.tracks)))
@@ -252,7 +258,11 @@ def open_run(
         require_answers(usable[1:], folds - {tested, held_out})
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
-    return Run(plan, folder, usable, asked, features, teacher, execution or Execution())
+    copies = {path: tuple(copy for copy in each if copy in features.features) for path, each in copies.items()}
+    if copies:
+        learned = f"{sum(map(len, copies.values()))} of {counted(len(copies), 'track')}"
+        say(f"copies: {learned}, learned from wherever the track is, never tested")
+    return Run(plan, folder, usable, asked, features, teacher, copies, execution or Execution())
 
 
 def _check_helpers(plan: Plan, questions: Sequence[Question], tracks: Sequence[Track]) -> Teacher | None:
@@ -390,6 +400,8 @@ def _recipe(plan: Plan) -> str:
         words += f"; {', '.join(plan.auxiliary)} asked in training only"
     if plan.teacher is not None:
         words += f"; taught by {plan.teacher.name} too"
+    if plan.copies is not None:
+        words += f"; learned from the copies in {plan.copies.name} too, which stand in the folds of their tracks"
     if plan.start is not None:
         _, other = open_model(plan.start)
         words += f"; begun with the weights of {start_digest(plan.start)}, itself {other.provenance.protocol}"

@@ -60,6 +60,8 @@ class Plan(BaseModel):
     """``kind=music``: all questions but this one are of sound that it answers so."""
     teacher: Path | None = None
     """What another model says of the tracks, see ``train.teacher.read_teacher``."""
+    copies: Path | None = None
+    """Further versions of the tracks, see ``train.tables.read_copies``: learned from, never tested."""
     start: Path | None = None
     """A model whose weights training begins with."""
     data: str = ""

@@ -37,6 +37,13 @@ class Question:
         """The same question about the tracks of these folds."""
         return self.of([track for track in self.tracks if track.fold in folds])
 
+    def with_copies(self, copies: Mapping[Path, Sequence[Path]]) -> Question:
+        """The same question about the tracks and further versions of them, by track: they have the track's answer."""
+        of_each = (
+            (track, *(replace(track, path=copy) for copy in copies.get(track.path, ()))) for track in self.tracks
+        )
+        return self.of([version for versions in of_each for version in versions])
+
     def within(self, paths: Mapping[Path, object]) -> Question:
         """The same question about the tracks whose files are among these."""
         return self.of([track for track in self.tracks if track.path in paths])

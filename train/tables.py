@@ -41,6 +41,30 @@ def read_answers(table: Path, answers: Sequence[str], *, group_column: str | Non
     return _labelled(table, rows, tuple(answers), group_column)
 
 
+def read_copies(table: Path, tracks: Sequence[Track]) -> dict[Path, tuple[Path, ...]]:
+    """By track, further versions of it: of a UTF-8 CSV table with the columns path and copy_of, both relative to it.
+    Those of other files than the ``tracks``, which may have been left out, are too.
+
+    Raises:
+        DatasetError: missing table, column or audio file; a copy that is a track itself; no copy of any track.
+    """
+    rows, columns = _rows(table)
+    _require(table, columns, ["path", "copy_of"])
+    known = {track.path.resolve(): track.path for track in tracks}
+    copies: dict[Path, tuple[Path, ...]] = {}
+    for row in rows:
+        copy, original = (table.parent / (row[column] or "") for column in ("path", "copy_of"))
+        if copy.resolve() in known:
+            raise DatasetError(f"table {table}: expected copies of tracks, {copy} is a track that is tested")
+        track = known.get(original.resolve())
+        if track is not None:
+            copies[track] = (*copies.get(track, ()), copy)
+    if not copies:
+        raise DatasetError(f"table {table}: expected copies of the tracks, none of {len(rows)} rows is (copy_of)")
+    _require_files(table, [copy for each in copies.values() for copy in each])
+    return copies
+
+
 def _rows(table: Path) -> tuple[list[dict[str, str]], list[str]]:
     """The rows, by column, and the columns."""
     try:
@@ -73,10 +97,14 @@ def _labelled(
         group = (row[group_column] or "").strip() if group_column else ""
         path = table.parent / (row["path"] or "")
         tracks.append(Track(path, label, fold, group=group, source=table.absolute().parent.name, shares=shares))
-    absent = [track.path for track in tracks if not track.path.is_file()]
-    if absent:
-        raise DatasetError(f"table {table}: {len(absent)} of {len(tracks)} audio files are missing: {some(absent)}")
+    _require_files(table, [track.path for track in tracks])
     return tracks
+
+
+def _require_files(table: Path, paths: Sequence[Path]) -> None:
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        raise DatasetError(f"table {table}: {len(absent)} of {len(paths)} audio files are missing: {some(absent)}")
 
 
 def _shares(texts: Sequence[str], where: str) -> tuple[float, ...]:

@@ -1,0 +1,91 @@
+"""Further versions of tracks: learned from in the folds of their tracks, never tested."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from labelled_audio import FOLDS, LABELS, clip, write_table, write_wav
+
+import genrescope
+from models.errors import DatasetError
+from models.model_file import open_model
+from train.question import Question
+from train.record import read_record
+from train.tables import read_copies, read_table
+from train.track import Track
+
+
+def write_copies(table: Path, rows: list[tuple[str, str]]) -> Path:
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "copy_of"), *rows])
+    return table
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("music")
+    return write_table(folder)
+
+
+@pytest.fixture(scope="module")
+def copies(music: Path) -> Path:
+    """A quieter copy of every clip but the noises, two of the first."""
+    rows = []
+    for label in ("high", "low"):
+        for number in range(FOLDS):
+            for copy in range(2 if (label, number) == ("high", 0) else 1):
+                path = f"quiet/{label}-{number}-{copy}.wav"
+                write_wav(music.parent / path, clip(label, number) * 0.5**copy)
+                rows.append((path, f"{label}/{number}.wav"))
+    return write_copies(music.with_name("copies.csv"), rows)
+
+
+def test_copies_are_found_by_their_track(music: Path, copies: Path) -> None:
+    found = read_copies(copies, read_table(music))
+    folder = music.parent
+    assert len(found) == 2 * FOLDS
+    assert found[folder / "high" / "0.wav"] == (folder / "quiet/high-0-0.wav", folder / "quiet/high-0-1.wav")
+
+
+def test_copies_have_the_answer_the_fold_and_the_artist_of_their_track() -> None:
+    shares = Track(Path("a.wav"), "calm", 3, group="somebody", shares=(0.25, 0.75))
+    question = Question("mood", ("calm", "wild"), (shares, Track(Path("b.wav"), "wild", 1)))
+    both = question.with_copies({Path("a.wav"): (Path("a2.wav"),), Path("c.wav"): (Path("c2.wav"),)})
+    assert [str(track.path) for track in both.tracks] == ["a.wav", "a2.wav", "b.wav"]
+    assert (both.tracks[1].label, both.tracks[1].fold, both.tracks[1].group) == ("calm", 3, "somebody")
+    assert both.tracks[1].shares == (0.25, 0.75)
+
+
+def test_a_copy_of_a_track_that_is_left_out_is_too(music: Path, copies: Path) -> None:
+    kept = [track for track in read_table(music) if track.label != "low"]
+    assert {path.parent.name for path in read_copies(copies, kept)} == {"high"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([("high/1.wav", "high/0.wav")], r"high/1\.wav is a track that is tested"),
+        ([("quiet/none.wav", "high/0.wav")], r"1 of 1 audio files are missing"),
+        ([("quiet/high-0-0.wav", "elsewhere.wav")], r"none of 1 rows is \(copy_of\)"),
+    ],
+)
+def test_a_wrong_table_is_refused(music: Path, copies: Path, rows: list[tuple[str, str]], says: str) -> None:
+    table = write_copies(copies.with_name("wrong.csv"), rows)
+    with pytest.raises(DatasetError, match=says):
+        read_copies(table, read_table(music))
+
+
+def test_training_learns_from_copies_and_tests_none(music: Path, copies: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["train", "--table", music, "--copies", copies, "--group-column", "artist", "--epochs", 1]
+    arguments += ["--output", tmp_path / "out", "--cache", tmp_path / "cache", "--workers", 0]
+    genrescope.app([str(argument) for argument in arguments], standalone_mode=False)
+    said = capsys.readouterr().err
+    assert "copies: 11 of 10 tracks, learned from wherever the track is, never tested" in said
+    # Four folds of three clips, and the copies of two: two of the first one.
+    assert "training on 21 tracks" in said
+    (path,) = (tmp_path / "out" / "records").glob("*.json")
+    assert sorted(file.label for file in read_record(path).files) == sorted(LABELS)
+    _, card = open_model(tmp_path / "out" / "model.onnx")
+    assert "learned from the copies in copies.csv too" in card.provenance.protocol
