@@ -27,20 +27,25 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 from base_page import render
 from filelock import FileLock
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 from models.atomic_write import replacing, require_writable_file
 from models.model_file import open_model
 from train.cross_validation import cross_validate, make_model_of_all
+from train.evaluate import windows_of
+from train.export import load_checkpoint
 from train.leaks import Leaks
 from train.machine import describe_machine
 from train.pipeline import Run, open_run, train_fold
 from train.plan import Plan, commit_of_this_code
 from train.progress import say
+from train.question import all_tracks
 from train.record import Record
 from train.run_folder import fold_name
+from train.soft_targets import soft_targets
 from train.statistics import metrics
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -77,6 +82,8 @@ _LEAST_TRACKS = {"genres": 5, "moods": 15}
 _IN_WORDS_OF_4Q = {"classical": "Classical", "electronic": "Electronic", "pop": "Pop/Rock", "rock": "Pop/Rock"}
 """emotify's genres."""
 _RATE_HZ = 16_000
+_WINDOWS_A_FILE = 8
+"""To compare with what the teacher says."""
 
 
 def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
@@ -168,6 +175,8 @@ def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
         for head, record in records.items()
     }
     figures["kind"]["music_auroc"] = round(_music_auroc(records["kind"]), 4)
+    if run.teacher is not None:
+        figures["teacher"] = {"heard": round(_lessons_learned(run, fitted.checkpoint, fold), 4)}
     return {
         "figures": figures,
         "epochs": fitted.epochs,
@@ -175,6 +184,45 @@ def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
         "parameters": records[run.plan.head].parameters,
         "hardware": describe_machine(),
         "commit": commit_of_this_code(),
+    }
+
+
+def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
+    """The share of the variance of what the teacher says of a fold, window by window, that the network explains there:
+    how much of the teacher's ear it has, by files that it has not heard."""
+    assert run.teacher is not None
+    network, card = load_checkpoint(checkpoint)
+    pupil = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    learned = all_tracks([question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions])
+    teacher = run.teacher.standardised([track.path for track in learned])
+    answered, said = [], []
+    for track in all_tracks([question.in_folds({fold}) for question in run.questions]):
+        (windows,) = windows_of(run.features.features[track.path], card)
+        places = np.unique(np.linspace(0, len(windows) - 1, _WINDOWS_A_FILE).round().astype(int))
+        lessons = teacher.lessons([track.path] * len(places), (places * card.window.hop_frames).tolist())
+        with torch.inference_mode():
+            embedded = network.embed(torch.from_numpy(np.ascontiguousarray(windows[places])))
+        answered.append(embedded @ pupil["pupil.weight"].T + pupil["pupil.bias"])
+        said.append(lessons)
+    truth, answer = torch.cat(said), torch.cat(answered)
+    known = ~truth.isnan().any(1)
+    missed = (truth[known] - answer[known]).square().mean(0)
+    return float(1 - missed.sum() / truth[known].var(0).sum())
+
+
+def ask_the_teacher(run: Run) -> dict[str, float]:
+    """What the teacher itself answers to the first question, by regressions that have not learned from a track's fold:
+    a mark for what learns from it."""
+    assert run.teacher is not None
+    teacher = run.teacher.standardised([track.path for track in all_tracks(run.questions)])
+    question = run.questions[0]
+    answers = soft_targets(teacher, [question], balance=run.plan.make_recipe().balance)
+    tracks = [track for track in question.tracks if track.path in answers.said]
+    labels = np.array([question.labels.index(track.label) for track in tracks])
+    named = np.array([answers.said[track.path][1].mean(0).argmax() for track in tracks])
+    return {
+        "file_accuracy": round(float(accuracy_score(labels, named)), 4),
+        "file_balanced_accuracy": round(float(balanced_accuracy_score(labels, named)), 4),
     }
 
 
@@ -314,6 +362,8 @@ def main() -> None:
         say(f"{arguments.name}: done")
         return
     run = open_run(plan, arguments.runs / arguments.name, cache=arguments.cache, workers=2, resume=True)
+    if teacher is not None and teacher.stem not in read_store().get("teachers", {}):
+        keep("teachers", teacher.stem, ask_the_teacher(run))
     for fold, seed in todo:
         found = train_network(run, fold=fold, seed=seed)
         keep_network(arguments.name, variant, fold_name(fold, seed), found)

@@ -16,7 +16,13 @@ three that the model that ships leaves out: *style*, emotify's own four genres, 
 moods (not in the first variants). Folds are artist-disjoint (esc10:
 source-disjoint; music_speech as given). Settings were chosen by fold 3, so a figure on it alone is for choosing; those
 on all folds stand without it too. Files are judged by the mean of their windows, as live audio is; training runs to its
-last epoch, whatever the tested fold says. Until 28 epochs the network heard a picture with its level.
+last epoch, whatever the tested fold says. Until 28 epochs the network heard a picture with its level. *Teacher heard*:
+the share of the variance of what the teacher says of the tested fold, window by window, that the network explains.
+"""
+_TEACHERS = """## What the teacher would answer
+
+Regressions on what the teacher itself says, each without the fold that it is asked about: how far a network that has
+all of the teacher's ear would get.
 """
 _SOURCES = """## How much of it is the collection
 
@@ -38,6 +44,7 @@ _COLUMNS = (
     ("emotion", "file_accuracy"),
     ("kind", "file_accuracy"),
     ("kind", "music_auroc"),
+    ("teacher", "heard"),
 )
 CHOSEN_BY = 3
 """The fold that settings were chosen by."""
@@ -46,6 +53,7 @@ _NAMES = {
     "file_balanced_accuracy": "balanced",
     "file_macro_f1": "macro-F1",
     "music_auroc": "music AUROC",
+    "heard": "heard",
 }
 
 
@@ -65,6 +73,10 @@ def render(store: dict[str, Any]) -> str:
         lines.append(_line(words, variant, networks))
         if 0 < len(others) < len(networks):
             lines.append(_line(f"{name}, without fold {CHOSEN_BY}", variant, others))
+    if store.get("teachers"):
+        lines += ["", _TEACHERS, "| teacher | genre accuracy | genre balanced |", "|---|---:|---:|"]
+        for name, found in store["teachers"].items():
+            lines.append(f"| {name} | {found['file_accuracy']:.3f} | {found['file_balanced_accuracy']:.3f} |")
     if store["sources"]:
         lines += ["", _SOURCES]
         asked = list(dict.fromkeys(name for found in store["sources"].values() for name in found))

@@ -49,6 +49,8 @@ from train.track import Track, describe_counts, describe_folds, labels_of
 from train.wording import counted
 
 _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
+_COUNTED_AT_MOST = 12
+"""Labels of a further question, in words."""
 _ENOUGH_TRACKS = 1_000
 """To calibrate a head on: two numbers are not known better by more, and their windows would fill the memory."""
 
@@ -123,10 +125,7 @@ class Run:
         done = resume and is_over(module, folder, max_minutes=max_minutes)
         if not done:
             epochs = counted(recipe.epochs, "epoch")
-            about = "; ".join(
-                f"{'' if question is learned[0] else f'{question.name}: '}{describe_counts(question.tracks)}"
-                for question in learned
-            )
+            about = "; ".join([describe_counts(learned[0].tracks), *map(_in_short, learned[1:])])
             say(f"{stage}: training on {counted(len(all_tracks(learned)), 'track')} ({about}), {epochs}")
         fitted = fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
         if done:
@@ -292,6 +291,12 @@ def _check_splits(plan: Plan, tracks: Sequence[Track]) -> None:
         raise ConfigError("early stopping (patience) watches the calibration fold: give --calibration-fold")
     for tested, held_out in turns(plan, tracks):
         split_by_fold(tracks, test_fold=tested, calibration_fold=held_out)
+
+
+def _in_short(question: Question) -> str:
+    if len(question.labels) > _COUNTED_AT_MOST:
+        return f"{question.name}: {len(question.labels)} labels on {counted(len(question.tracks), 'track')}"
+    return f"{question.name}: {describe_counts(question.tracks)}"
 
 
 def turns(plan: Plan, tracks: Sequence[Track]) -> list[tuple[int, int | None]]:
