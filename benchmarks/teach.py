@@ -33,8 +33,8 @@ NETWORKS = {
 }
 """Their folders below the weights, and the tensors of what is kept: the last layer but one, and the tags."""
 RATE_HZ, N_FFT, HOP, BANDS, FRAMES = 16_000, 512, 256, 96, 187
-EVERY = 124
-"""Frames from one place to the next: two seconds."""
+EVERY, EVERY_OF_COPIES = 124, 150
+"""Frames from one place to the next: 2 and 2.4 seconds."""
 
 Array = npt.NDArray[np.float32]
 
@@ -64,14 +64,15 @@ class Network:
         return embedding.reshape(len(windows), -1), tags
 
 
-def windows_of(file: Path) -> tuple[Array, Array]:
-    """Where windows begin, seconds (n,), and their features (n, frames, bands); a file shorter than one is repeated."""
+def windows_of(file: Path, every: int) -> tuple[Array, Array]:
+    """Where windows begin, seconds (n,), so many frames apart, and their features (n, frames, bands); a file shorter
+    than one is repeated."""
     samples, _ = librosa.load(file, sr=RATE_HZ)
     mel = librosa.feature.melspectrogram(y=samples, sr=RATE_HZ, n_fft=N_FFT, hop_length=HOP, n_mels=BANDS)
     features = np.log10(10_000 * mel.T + 1).astype(np.float32)
     if len(features) < FRAMES:
         features = np.resize(features, (FRAMES, BANDS))
-    places = np.arange(0, len(features) - FRAMES + 1, EVERY)
+    places = np.arange(0, len(features) - FRAMES + 1, every)
     return (places * HOP / RATE_HZ).astype(np.float32), np.stack([features[at : at + FRAMES] for at in places])
 
 
@@ -94,20 +95,22 @@ def main() -> None:
     arguments = parser.parse_args()
     tensorflow.compat.v1.disable_eager_execution()
     networks = [Network(arguments.weights / name, wanted) for name, wanted in NETWORKS.items()]
-    files = []
+    files, every = [], {}
     for name in SETS:
         with (arguments.data / name / "tracks.csv").open(newline="", encoding="utf-8") as file:
             files += [(arguments.data / name / row["path"]).resolve() for row in csv.DictReader(file)]
     if arguments.copies:
         with arguments.copies.open(newline="", encoding="utf-8") as file:
-            files += [(arguments.copies.parent / row["path"]).resolve() for row in csv.DictReader(file)]
+            copies = [(arguments.copies.parent / row["path"]).resolve() for row in csv.DictReader(file)]
+        files += copies
+        every = dict.fromkeys(copies, EVERY_OF_COPIES)
     parts = arguments.output.with_suffix("")
     parts.mkdir(parents=True, exist_ok=True)
     starts, embeddings, tags = [], [], []
     for number, path in enumerate(files):
         part = parts / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.npz"
         if not part.exists():
-            places, windows = windows_of(path)
+            places, windows = windows_of(path, every.get(path, EVERY))
             said = [network.hear(windows) for network in networks]
             temporary = part.with_suffix(".part.npz")
             np.savez(
