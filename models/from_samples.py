@@ -1,9 +1,9 @@
 """A model that takes samples: its features are worked out inside its graph, by whatever runs the network.
 
 Where a graphics card scores many channels, their front ends are much of what is left for the processor; the card can do
-them as well. A processor cannot: it takes several times as long, because a card is best at dense transforms, here anew for
-every window. The samples come as a kind of features that there is already, ``Raw``, so what comes out is a model like
-any other, for live audio, for files and for every scorer. Needs ``onnx``; none of it needs torch.
+them as well. A processor cannot: it takes much longer, because a card is best at dense transforms, here anew for every
+window. The samples come as a kind of features that there is already, ``Raw``, so what comes out is a model like any
+other, for live audio, for files and for every scorer. Needs ``onnx``; none of it needs torch.
 
 Hops of samples and frames of features lie on one grid. A window of hops is therefore a picture whose channels are the
 samples of a hop, and a spectrum every hop is a convolution over it: no frame needs to be cut out.
