@@ -43,7 +43,7 @@ def read_answers(table: Path, answers: Sequence[str], *, group_column: str | Non
 
 def read_copies(table: Path, tracks: Sequence[Track]) -> dict[Path, tuple[Path, ...]]:
     """By track, further versions of it: of a UTF-8 CSV table with the columns path and copy_of, both relative to it.
-    Those of other files than the ``tracks``, which may have been left out, are too.
+    Copies of other files are left out: so are, perhaps, what they are copies of.
 
     Raises:
         DatasetError: missing table, column or audio file; a copy that is a track itself; no copy of any track.
