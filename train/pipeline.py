@@ -235,11 +235,13 @@ def open_run(
     recipe = plan.make_recipe()
     questions = plan.read_questions()
     _check_splits(plan, questions[0].tracks)
-    kept = without_leaks(all_tracks(questions), cache=cache, workers=workers, leaks=plan.leaks)
+    found = all_tracks(questions)
+    kept = without_leaks(found, cache=cache, workers=workers, leaks=plan.leaks)
     plan.require_same(folder, resume=resume)
     paths = {track.path: track for track in kept}
     asked = tuple(question.within(paths) for question in questions)
-    copies = read_copies(plan.copies, kept) if plan.copies else {}
+    # Of all that was found: what is left out as a leak must not come back as somebody's copy.
+    copies = read_copies(plan.copies, found) if plan.copies else {}
     versions = all_tracks([question.with_copies(copies) for question in asked])
     teacher = _check_helpers(plan, questions, versions)
     recodings = RECODINGS if recipe.codecs else ()
@@ -257,7 +259,8 @@ def open_run(
         require_answers(usable[1:], folds - {tested, held_out})
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
-    copies = {path: tuple(copy for copy in each if copy in features.features) for path, each in copies.items()}
+    copies = {path: tuple(copy for copy in copies.get(path, ()) if copy in features.features) for path in paths}
+    copies = {path: each for path, each in copies.items() if each}
     if copies:
         learned = f"{sum(map(len, copies.values()))} of {counted(len(copies), 'track')}"
         say(f"copies: {learned}, learned from wherever the track is, never tested")

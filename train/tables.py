@@ -43,7 +43,7 @@ def read_answers(table: Path, answers: Sequence[str], *, group_column: str | Non
 
 def read_copies(table: Path, tracks: Sequence[Track]) -> dict[Path, tuple[Path, ...]]:
     """By track, further versions of it: of a UTF-8 CSV table with the columns path and copy_of, both relative to it.
-    Copies of other files are left out: so are, perhaps, what they are copies of.
+    Copies of other files are left out.
 
     Raises:
         DatasetError: missing table, column or audio file; a copy that is a track itself; no copy of any track.
@@ -55,7 +55,7 @@ def read_copies(table: Path, tracks: Sequence[Track]) -> dict[Path, tuple[Path, 
     for row in rows:
         copy, original = (table.parent / (row[column] or "") for column in ("path", "copy_of"))
         if copy.resolve() in known:
-            raise DatasetError(f"table {table}: expected copies of tracks, {copy} is a track that is tested")
+            raise DatasetError(f"table {table}: expected copies of tracks, {copy} is a track itself")
         track = known.get(original.resolve())
         if track is not None:
             copies[track] = (*copies.get(track, ()), copy)
