@@ -47,7 +47,7 @@ def test_hundreds_that_are_missing_are_summed_up(tmp_path, capsys):
     assert said[-2:] == ["skipped: ... and 100 more", "skipped 120 of 121 files"]
 
 
-def test_copies_are_what_the_front_end_makes_of_a_lossy_codec_of_as_many_frames(tmp_path):
+def test_recoded_features_are_what_the_front_end_makes_of_a_lossy_codec_of_as_many_frames(tmp_path):
     song, broken = write_wav(tmp_path / "song.wav", clip("noise", 0)), tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF")
     recipe = make_recipe("base")
@@ -58,9 +58,9 @@ def test_copies_are_what_the_front_end_makes_of_a_lossy_codec_of_as_many_frames(
         recipe.inputs, recipe.window_spec, tracks, cache=tmp_path / "cache", workers=0, recodings=(low,)
     )
     assert list(read_.skipped) == [broken]
-    (copies,) = read_.copies
-    assert list(copies) == [song]
+    (recoded,) = read_.recoded
+    assert list(recoded) == [song]
     heard = recode(load(song, spec.sample_rate_hz), spec.sample_rate_hz, codec="opus", kbit_s=16)
-    np.testing.assert_allclose(copies[song][0], features(heard, spec), atol=1e-4)
-    assert copies[song][0].shape == read_.features[song][0].shape
-    assert np.abs(copies[song][0] - read_.features[song][0]).mean() > 0.01
+    np.testing.assert_allclose(recoded[song][0], features(heard, spec), atol=1e-4)
+    assert recoded[song][0].shape == read_.features[song][0].shape
+    assert np.abs(recoded[song][0] - read_.features[song][0]).mean() > 0.01

@@ -39,20 +39,20 @@ def test_other_processes_are_sent_places_on_the_disk_not_features(tmp_path, name
     assert data.lengths.tolist() == [len(features[track.path][0]) for track in tracks]
 
 
-def test_copies_are_cut_at_the_same_places_as_their_tracks_and_as_often_as_asked():
+def test_recoded_tracks_are_cut_at_the_same_places_as_their_tracks_and_as_often_as_asked():
     tracks = tuple(Track(Path(name), "a", 0) for name in "pq")
     lengths = {track.path: np.arange(90.0, dtype=np.float32)[:, None] for track in tracks}
-    copies = tuple({path: (values + 1000 * copy,) for path, values in lengths.items()} for copy in (1, 2))
+    recoded = tuple({path: (values + 1000 * codec,) for path, values in lengths.items()} for codec in (1, 2))
     original = {path: (values,) for path, values in lengths.items()}
-    data = LabelledFrames.join([Question("genre", ("a", "b"), tracks)], original, copies=copies)
+    data = LabelledFrames.join([Question("genre", ("a", "b"), tracks)], original, recoded=recoded)
     (plain,) = RandomSegments(data, 40, 400, seed=1, per_file=150)
-    (mixed,) = RandomSegments(data, 40, 400, seed=1, per_file=150, copied=0.5)
-    copy, left = mixed.windows[0].div(1000, rounding_mode="floor"), mixed.windows[0] % 1000
+    (mixed,) = RandomSegments(data, 40, 400, seed=1, per_file=150, recoded=0.5)
+    codec, left = mixed.windows[0].div(1000, rounding_mode="floor"), mixed.windows[0] % 1000
     torch.testing.assert_close(left, plain.windows[0])
-    assert (copy == copy[:, :, :1]).all()
-    of_each = [(copy[:, 0, 0] == number).float().mean().item() for number in range(3)]
+    assert (codec == codec[:, :, :1]).all()
+    of_each = [(codec[:, 0, 0] == number).float().mean().item() for number in range(3)]
     assert of_each == pytest.approx([0.5, 0.25, 0.25], abs=0.1)
 
 
-def test_a_recipe_asks_for_copies():
-    assert tiny("base", codecs=0.25).train_dataloader().copied == 0.25
+def test_a_recipe_asks_for_recoded_tracks():
+    assert tiny("base", codecs=0.25).train_dataloader().recoded == 0.25

@@ -59,12 +59,12 @@ be heard below 8 kHz too."""
 
 @dataclass(frozen=True, slots=True)
 class TrackFeatures:
-    """The features of the files that can be used; those of their ``copies``, as many frames each; and the sentence on
-    each other file."""
+    """The features of the files that can be used; those of what is left of each after every recoding,
+    ``recoded``, as many frames; and the sentence on each other file."""
 
     features: InputFeatures
     skipped: dict[Path, str]
-    copies: tuple[InputFeatures, ...] = ()
+    recoded: tuple[InputFeatures, ...] = ()
 
 
 def read_features(
@@ -77,7 +77,7 @@ def read_features(
     recodings: Sequence[Recoding] = (),
 ) -> TrackFeatures:
     """Features of all tracks that can be used: those of one window or, where short ones are repeated, of ``LEAST_S``;
-    and of a copy of each after each of the ``recodings``.
+    and of what is left of each after every one of the ``recodings``.
 
     The others are named, the first few of them if they are many.
 
@@ -102,5 +102,5 @@ def read_features(
     if skipped:
         say(f"skipped {len(skipped)} of {len(paths)} files")
     usable = [path for path in versions[0][0].features if path not in skipped]
-    original, *copies = (InputFeatures([each.features for each in version], usable) for version in versions)
-    return TrackFeatures(original, skipped, tuple(copies))
+    original, *recoded = (InputFeatures([each.features for each in version], usable) for version in versions)
+    return TrackFeatures(original, skipped, tuple(recoded))

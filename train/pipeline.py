@@ -112,7 +112,7 @@ class Run:
         module = TrainingModule(
             card,
             recipe,
-            training=LabelledFrames.join(learned, self.features.features, teacher, soft, self.features.copies),
+            training=LabelledFrames.join(learned, self.features.features, teacher, soft, self.features.recoded),
             validation=LabelledFrames.join(watched, self.features.features) if validation else None,
             seed=seed,
             start=self.plan.start,

@@ -65,7 +65,7 @@ class Recipe(BaseModel):
     """Shifts the level of each random segment by up to so many decibels either way; off in every paper, as what
     follows is (see ``train.augment``)."""
     codecs: Portion = 0.0
-    """Share of the random segments that are cut from a copy of their track that went through a lossy codec."""
+    """Share of the random segments that are cut from what a lossy codec leaves of their track."""
     equaliser_db: Annotated[float, Field(ge=0.0, le=20.0)] = 0.0
     room: Portion = 0.0
     behind: Portion = 0.0

@@ -45,8 +45,8 @@ class LabelledFrames:
 
     ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` has the
     shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none;
-    ``teacher`` says more about them, and ``soft_targets`` what it would answer, question by question; ``copies`` are
-    features of the same tracks, of as many frames, that sound slightly different.
+    ``teacher`` says more about them, and ``soft_targets`` what it would answer, question by question; ``recoded``
+    are features of the same tracks, of as many frames, after lossy codecs: one of each track a codec.
     """
 
     features: Mapping[Path, tuple[FloatArray, ...]]
@@ -55,7 +55,7 @@ class LabelledFrames:
     targets: tuple[Tensor, ...]
     teacher: Teacher | None = None
     soft_targets: Teacher | None = None
-    copies: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = ()
+    recoded: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = ()
 
     @classmethod
     def join(
@@ -64,7 +64,7 @@ class LabelledFrames:
         features: Mapping[Path, tuple[FloatArray, ...]],
         teacher: Teacher | None = None,
         soft_targets: Teacher | None = None,
-        copies: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = (),
+        recoded: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = (),
     ) -> Self:
         """Of the tracks of all questions, each once, in their order."""
         paths = tuple(track.path for track in all_tracks(questions))
@@ -75,7 +75,7 @@ class LabelledFrames:
             tuple(_targets(question, paths) for question in questions),
             teacher,
             soft_targets,
-            copies,
+            recoded,
         )
 
     def describe(self) -> str:
@@ -106,16 +106,16 @@ class LabelledFrames:
             yield torch.from_numpy(np.array(self.features[path][at]))
 
     def cut(
-        self, tracks: Tensor, offsets: Tensor, frames: int, copies: Sequence[int] | None = None
+        self, tracks: Tensor, offsets: Tensor, frames: int, codecs: Sequence[int] | None = None
     ) -> tuple[Tensor, ...]:
         """Windows (n, bands, frames) of each input from ``tracks`` (n,): each made of slices of equal length that begin
         ``offsets`` (n, slices) frames into its track, joined in time. Where a track is too short it is repeated.
-        ``copies`` (n,) says from which copy each window is cut: 0 the track itself, 1 the first."""
+        ``codecs`` (n,) says after which codec each window is cut: 0 none, the track itself, 1 the first."""
         n, slices = offsets.shape
         length = frames // slices
-        all_copies = (self.features, *self.copies)
+        versions = (self.features, *self.recoded)
         sounds = [
-            all_copies[copy][self.paths[track]] for track, copy in zip(tracks.tolist(), copies or [0] * n, strict=True)
+            versions[codec][self.paths[track]] for track, codec in zip(tracks.tolist(), codecs or [0] * n, strict=True)
         ]
         starts = offsets.tolist()
         windows = []
@@ -182,7 +182,7 @@ class Segments(ABC):
             mine = order[places][self.rank :: self.world]
             generator = torch.Generator().manual_seed(draw)
             batch = Batch(
-                self.data.cut(tracks[mine], offsets[mine], self.frames, self._copies(len(mine), generator)),
+                self.data.cut(tracks[mine], offsets[mine], self.frames, self._codecs(len(mine), generator)),
                 tuple(each[tracks[mine]] for each in self.data.targets),
                 self.data.lessons(tracks[mine], offsets[mine, 0]),
                 self.data.answers(tracks[mine], offsets[mine, 0]),
@@ -191,8 +191,8 @@ class Segments(ABC):
             )
             yield self._adjust(batch, generator)
 
-    def _copies(self, n: int, _draw: torch.Generator) -> list[int]:
-        """From which copies of their tracks ``n`` windows are cut."""
+    def _codecs(self, n: int, _draw: torch.Generator) -> list[int]:
+        """After which codecs ``n`` windows are cut, as ``LabelledFrames.cut`` numbers them."""
         return [0] * n
 
     def _adjust(self, batch: Batch, _draw: torch.Generator) -> Batch:
@@ -201,12 +201,12 @@ class Segments(ABC):
 
 @dataclass(frozen=True)
 class RandomSegments(Segments):
-    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces, the share ``copied``
-    of them from copies of their tracks, and changed by the ``augmentation`` (the first input is)."""
+    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces, the share ``recoded``
+    of them after a lossy codec, and changed by the ``augmentation`` (the first input is)."""
 
     per_file: int = 1
     slices: int = 1
-    copied: float = 0.0
+    recoded: float = 0.0
     augmentation: Augmentation | None = None
 
     def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -216,11 +216,11 @@ class RandomSegments(Segments):
         places = torch.rand(len(tracks), self.slices, generator=draw, dtype=torch.float64)
         return tracks, (places * room[:, None]).long()
 
-    def _copies(self, n: int, draw: torch.Generator) -> list[int]:
-        if not self.copied:
+    def _codecs(self, n: int, draw: torch.Generator) -> list[int]:
+        if not self.recoded:
             return [0] * n
-        copies = torch.randint(1, len(self.data.copies) + 1, (n,), generator=draw)
-        return torch.where(torch.rand(n, generator=draw) < self.copied, copies, 0).tolist()
+        codecs = torch.randint(1, len(self.data.recoded) + 1, (n,), generator=draw)
+        return torch.where(torch.rand(n, generator=draw) < self.recoded, codecs, 0).tolist()
 
     def _adjust(self, batch: Batch, draw: torch.Generator) -> Batch:
         if self.augmentation is None:
