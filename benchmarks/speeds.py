@@ -1,4 +1,4 @@
-"""Copies of our tracks at another speed, and so at another pitch, for ``benchmarks/teach.py`` and ``base.py``.
+"""Copies of our tracks at other speeds, and so at other pitches, for ``benchmarks/teach.py`` and ``base.py``.
 
     python benchmarks/speeds.py --data DATA --output COPIES
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from train.progress import track_progress
 
 SETS = ("emotify", "4q", "music_speech")
 SPEEDS = (0.88, 1.14)
-"""Two semitones down and up: which of them is drawn by the track's name."""
+"""Two semitones down and up: one copy of each."""
 _RATE_HZ = 16_000
 """As all that hears them resamples to."""
 
@@ -40,10 +39,10 @@ def main() -> None:
             tracks = [Path(row["path"]) for row in csv.DictReader(file)]
         for track in track_progress(tracks, total=len(tracks), title=name):
             original = (arguments.data / name / track).resolve()
-            speed = SPEEDS[int(hashlib.sha256(original.name.encode()).hexdigest(), 16) % len(SPEEDS)]
-            copy = (Path(name) / track).with_name(f"{track.stem}-{speed}.flac")
-            make_copy(original, arguments.output / copy, speed)
-            rows.append({"path": copy, "copy_of": original})
+            for speed in SPEEDS:
+                copy = (Path(name) / track).with_name(f"{track.stem}-{speed}.flac")
+                make_copy(original, arguments.output / copy, speed)
+                rows.append({"path": copy, "copy_of": original})
     with (
         replacing(arguments.output / "copies.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
