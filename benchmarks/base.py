@@ -367,7 +367,12 @@ def main() -> None:
     for fold, seed in todo:
         found = train_network(run, fold=fold, seed=seed)
         keep_network(arguments.name, variant, fold_name(fold, seed), found)
-        shown = ", ".join(f"{head} {figures['file_accuracy']:.3f}" for head, figures in found["figures"].items())
+        shown = ", ".join(
+            f"{what} {figures[of]:.3f}"
+            for what, figures in found["figures"].items()
+            for of in ("file_accuracy", "heard")
+            if of in figures
+        )
         say(f"{arguments.name}, fold {fold}, seed {seed}: {shown}; {found['minutes']:.1f} minutes")
     if arguments.export:
         kept = read_store()["variants"][arguments.name]["networks"]
