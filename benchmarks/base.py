@@ -352,8 +352,8 @@ def main() -> None:
     before = read_store()["variants"].get(arguments.name, variant)
     if any(before.get(key) != value for key, value in variant.items() if key != "note"):
         parser.error(
-            f"{arguments.name} is a variant with settings {before['settings']} and teacher {before['teacher']}: "
-            "give another --name"
+            f"{arguments.name} is a variant with settings {before['settings']}, teacher {before['teacher']} and "
+            f"copies {before.get('copies')}: give another --name"
         )
     kept = before.get("networks", {})
     todo = [(fold, seed) for seed in range(arguments.seeds) for fold in arguments.folds]

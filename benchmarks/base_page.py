@@ -147,4 +147,4 @@ def _line(words: str, variant: dict[str, Any], networks: dict[str, Any]) -> str:
 
 def _mean(networks: dict[str, Any], head: str, name: str) -> str:
     values = [each["figures"][head][name] for each in networks.values() if head in each["figures"]]
-    return f"{mean(values):.3f}" if values else ""
+    return f"{mean(values):.3f}" if len(values) == len(networks) else ""

@@ -97,7 +97,7 @@ class About(BaseModel):
         cards = f"compute capability {sms}" if sms else self.gpu or "any RTX card"
         _, most = self.target.batch
         made = f"{self.target.product} {self.version}, {self.target.precision}"
-        return f"{made}, for {cards}, up to {most:,} windows at once"
+        return f"{made}, for {cards}, up to {most:,} {'window' if most == 1 else 'windows'} at once"
 
 
 @dataclass(frozen=True)

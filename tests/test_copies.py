@@ -34,13 +34,13 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def copies(music: Path) -> Path:
-    """A quieter copy of every clip but the noises, two of the first."""
+    """A softer copy of every clip but the noises, two of the first."""
     rows = []
     for label in ("high", "low"):
         for number in range(FOLDS):
             for copy in range(2 if (label, number) == ("high", 0) else 1):
                 path = f"quiet/{label}-{number}-{copy}.wav"
-                write_wav(music.parent / path, clip(label, number) * 0.5**copy)
+                write_wav(music.parent / path, clip(label, number) * 0.5 ** (1 + copy))
                 rows.append((path, f"{label}/{number}.wav"))
     return write_copies(music.with_name("copies.csv"), rows)
 
@@ -61,6 +61,30 @@ def test_copies_have_the_answer_the_fold_and_the_artist_of_their_track() -> None
     assert both.tracks[1].shares == (0.25, 0.75)
 
 
+def test_a_track_of_nobody_is_one_with_its_copies() -> None:
+    """Or a teacher's regression, which must not have learned from whom it answers, would have learned from the copy."""
+    question = Question("mood", ("wild",), (Track(Path("a.wav"), "wild", 0), Track(Path("b.wav"), "wild", 0)))
+    a, copy, b = question.with_copies({Path("a.wav"): (Path("a2.wav"),)}).tracks
+    assert a.group == copy.group != ""
+    assert b.group == ""
+
+
+def test_a_copy_of_a_file_that_is_two_tracks_is_one_of_both(music: Path, copies: Path, tmp_path: Path) -> None:
+    """Which of them is left out, as the other's double, is not known when the table is read."""
+    twice = [*read_table(music), Track(tmp_path / "link.wav", "high", 2)]
+    (tmp_path / "link.wav").symlink_to(music.parent / "high" / "1.wav")
+    found = read_copies(copies, twice)
+    assert found[tmp_path / "link.wav"] == found[music.parent / "high" / "1.wav"]
+
+
+def test_rows_of_no_track_are_named(music: Path, copies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [("quiet/high-0-0.wav", "high/0.wav"), ("quiet/high-1-0.wav", "elsewhere.wav")]
+    read_copies(write_copies(copies.with_name("some.csv"), rows), read_table(music))
+    said = capsys.readouterr().err
+    assert "copies: 1 of 2 rows are of no track here" in said
+    assert "elsewhere.wav" in said
+
+
 def test_a_copy_of_a_track_that_is_left_out_is_too(music: Path, tmp_path: Path) -> None:
     """The same recording stands in two folds: the second is left out, and so is its copy."""
     rows = [(label, n, f"{label}/{n}.wav") for label in LABELS for n in range(FOLDS)]
@@ -73,12 +97,19 @@ def test_a_copy_of_a_track_that_is_left_out_is_too(music: Path, tmp_path: Path) 
     plan = Plan(tables=(table,), copies=copies, leaks=Leaks.DROP, test_fold=3, name="x", recipe="lidy-timbral")
     run = open_run(plan, tmp_path / "run", cache=tmp_path / "cache", workers=0, resume=False)
     assert run.copies == {tmp_path / "noise/0.wav": (tmp_path / "first.wav",)}
+    back = plan.model_copy(update={"copies": write_copies(copies, [("noise/4.wav", "noise/0.wav")])})
+    with pytest.raises(DatasetError, match=r"4\.wav is a track itself"):
+        open_run(back, tmp_path / "other", cache=tmp_path / "cache", workers=0, resume=False)
 
 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
         ([("high/1.wav", "high/0.wav")], r"high/1\.wav is a track itself"),
+        (
+            [("quiet/high-0-0.wav", "high/0.wav"), ("quiet/high-0-0.wav", "high/1.wav")],
+            r"high-0-0\.wav is listed twice",
+        ),
         ([("quiet/none.wav", "high/0.wav")], r"1 of 1 audio files are missing"),
         ([("quiet/high-0-0.wav", "elsewhere.wav")], r"none of 1 rows is \(copy_of\)"),
     ],
@@ -94,10 +125,29 @@ def test_training_learns_from_copies_and_tests_none(music: Path, copies: Path, t
     arguments += ["--output", tmp_path / "out", "--cache", tmp_path / "cache", "--workers", 0]
     genrescope.app([str(argument) for argument in arguments], standalone_mode=False)
     said = capsys.readouterr().err
-    assert "copies: 11 of 10 tracks, learned from wherever the track is, never tested" in said
-    # Four folds of three clips, and the copies of two: two of the first one.
-    assert "training on 21 tracks" in said
+    assert "11 copies of 10 tracks: learned from where the track is, never tested" in said
+    # Of four folds; of the first clip there are two.
+    assert "training on 12 tracks and 9 of their copies (high 4, low 4, noise 4)" in said
     (path,) = (tmp_path / "out" / "records").glob("*.json")
     assert sorted(file.label for file in read_record(path).files) == sorted(LABELS)
     _, card = open_model(tmp_path / "out" / "model.onnx")
     assert "learned from the copies in copies.csv too" in card.provenance.protocol
+
+
+def test_copies_are_not_watched_while_training_learns_nor_calibrated_on(
+    music: Path, copies: Path, tmp_path: Path
+) -> None:
+    plan = Plan(
+        tables=(music,),
+        copies=copies,
+        test_fold=4,
+        calibration_fold=3,
+        name="x",
+        recipe="lidy-timbral",
+        group_column=None,
+    )
+    run = open_run(plan, tmp_path / "run", cache=tmp_path / "cache", workers=0, resume=False)
+    watched = [track.path for question in run.questions for track in question.in_folds({3}).tracks]
+    assert len(watched) == len(LABELS)
+    assert not set(watched) & {copy for each in run.copies.values() for copy in each}
+    assert len(run.copies) == 2 * FOLDS

@@ -46,7 +46,7 @@ def test_recoded_tracks_are_cut_at_the_same_places_as_their_tracks_and_as_often_
     original = {path: (values,) for path, values in lengths.items()}
     data = LabelledFrames.join([Question("genre", ("a", "b"), tracks)], original, recoded=recoded)
     (plain,) = RandomSegments(data, 40, 400, seed=1, per_file=150)
-    (mixed,) = RandomSegments(data, 40, 400, seed=1, per_file=150, recoded=0.5)
+    (mixed,) = RandomSegments(data, 40, 400, seed=1, per_file=150, recoded_share=0.5)
     codec, left = mixed.windows[0].div(1000, rounding_mode="floor"), mixed.windows[0] % 1000
     torch.testing.assert_close(left, plain.windows[0])
     assert (codec == codec[:, :, :1]).all()
@@ -55,4 +55,4 @@ def test_recoded_tracks_are_cut_at_the_same_places_as_their_tracks_and_as_often_
 
 
 def test_a_recipe_asks_for_recoded_tracks():
-    assert tiny("base", codecs=0.25).train_dataloader().recoded == 0.25
+    assert tiny("base", codecs=0.25).train_dataloader().recoded_share == 0.25

@@ -127,7 +127,7 @@ class TrainingModule(lightning.LightningModule):
                 **common,
                 per_file=recipe.segments_per_file,
                 slices=recipe.slices,
-                recoded=recipe.codecs,
+                recoded_share=recipe.codecs,
                 augmentation=recipe.augmentation,
             )
         per_file = 1 if recipe.segments == "first" else recipe.segments_per_file

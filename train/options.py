@@ -93,7 +93,7 @@ LeaksOption = Annotated[
     typer.Option(
         "--leaks",
         help="An artist or a recording in two folds (the same file, or one that sounds the same): refuse to train, "
-        "drop the shorter of each two copies, or allow it and look for none.",
+        "drop the shorter of each two files of it, or allow it and look for none.",
         rich_help_panel=AUDIO,
     ),
 ]

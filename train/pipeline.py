@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,7 +101,8 @@ class Run:
         if like is not None and like.best_epoch is not None:
             recipe = recipe.model_copy(update={"epochs": like.best_epoch, "patience": 0})
         card = self.plan.card(self.questions, protocol=protocol, epochs=recipe.epochs, seed=seed)
-        learned = [question.in_folds(training).with_copies(self.copies) for question in self.questions]
+        tracks = [question.in_folds(training) for question in self.questions]
+        learned = [question.with_copies(self.copies) for question in tracks]
         watched = [question.in_folds(validation) for question in self.questions]
         teacher, soft = self.teacher, None
         if teacher is not None:
@@ -125,8 +126,11 @@ class Run:
         done = resume and is_over(module, folder, max_minutes=max_minutes)
         if not done:
             epochs = counted(recipe.epochs, "epoch")
-            about = "; ".join([describe_counts(learned[0].tracks), *map(_in_short, learned[1:])])
-            say(f"{stage}: training on {counted(len(all_tracks(learned)), 'track')} ({about}), {epochs}")
+            about = "; ".join([describe_counts(tracks[0].tracks), *map(_in_short, tracks[1:])])
+            number = len(all_tracks(tracks))
+            copies = len(all_tracks(learned)) - number
+            and_copies = f" and {copies:,} of their copies" if copies else ""
+            say(f"{stage}: training on {counted(number, 'track')}{and_copies} ({about}), {epochs}")
         fitted = fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
         if done:
             say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
@@ -229,19 +233,19 @@ def open_run(
 
     Raises:
         ConfigError: the folder holds another run.
-        DatasetError: the tracks are missing or inconsistent, a fold that is to be tested on lacks a class, or no file
-            of a class can be used.
+        DatasetError: the tracks or their copies are missing or inconsistent, a fold that is to be tested on lacks a
+            class, or no file of a class can be used.
     """
     recipe = plan.make_recipe()
     questions = plan.read_questions()
     _check_splits(plan, questions[0].tracks)
     found = all_tracks(questions)
+    # Of all that was found: what is left out as a leak must not come back as somebody's copy.
+    copies = read_copies(plan.copies, found) if plan.copies else {}
     kept = without_leaks(found, cache=cache, workers=workers, leaks=plan.leaks)
     plan.require_same(folder, resume=resume)
     paths = {track.path: track for track in kept}
     asked = tuple(question.within(paths) for question in questions)
-    # Of all that was found: what is left out as a leak must not come back as somebody's copy.
-    copies = read_copies(plan.copies, found) if plan.copies else {}
     versions = all_tracks([question.with_copies(copies) for question in asked])
     teacher = _check_helpers(plan, questions, versions)
     recodings = RECODINGS if recipe.codecs else ()
@@ -259,11 +263,13 @@ def open_run(
         require_answers(usable[1:], folds - {tested, held_out})
     # Not before: what is refused leaves nothing behind.
     plan.keep(folder)
-    copies = {path: tuple(copy for copy in copies.get(path, ()) if copy in features.features) for path in paths}
+    tracks = [track.path for track in all_tracks(usable)]
+    copies = {path: tuple(copy for copy in copies.get(path, ()) if copy in features.features) for path in tracks}
     copies = {path: each for path, each in copies.items() if each}
     if copies:
-        learned = f"{sum(map(len, copies.values()))} of {counted(len(copies), 'track')}"
-        say(f"copies: {learned}, learned from wherever the track is, never tested")
+        number = len(set(chain.from_iterable(copies.values())))
+        learned = "copy" if number == 1 else f"{number:,} copies"
+        say(f"{learned} of {counted(len(copies), 'track')}: learned from where the track is, never tested")
     return Run(plan, folder, usable, asked, features, teacher, copies, execution or Execution())
 
 
@@ -409,7 +415,9 @@ def _recipe(plan: Plan) -> str:
     if plan.teacher is not None:
         words += f"; taught by {plan.teacher.name} too"
     if plan.copies is not None:
-        words += f"; learned from the copies in {plan.copies.name} too, which stand in the folds of their tracks"
+        words += (
+            f"; learned from the copies in {plan.copies.name} too, each where the track is that it is said to be of"
+        )
     if plan.start is not None:
         _, other = open_model(plan.start)
         words += f"; begun with the weights of {start_digest(plan.start)}, itself {other.provenance.protocol}"

@@ -38,11 +38,14 @@ class Question:
         return self.of([track for track in self.tracks if track.fold in folds])
 
     def with_copies(self, copies: Mapping[Path, Sequence[Path]]) -> Question:
-        """The same question about the tracks and further versions of them, by track: they have the track's answer."""
-        of_each = (
-            (track, *(replace(track, path=copy) for copy in copies.get(track.path, ()))) for track in self.tracks
-        )
-        return self.of([version for versions in of_each for version in versions])
+        """The same question about the tracks and further versions of them, by track: they have the track's answer and
+        its group; where it has none they are one with it."""
+        versions = []
+        for track in self.tracks:
+            group = track.group or str(track.path)
+            of_it = [replace(track, path=copy, group=group) for copy in copies.get(track.path, ())]
+            versions += [replace(track, group=group), *of_it] if of_it else [track]
+        return self.of(versions)
 
     def within(self, paths: Mapping[Path, object]) -> Question:
         """The same question about the tracks whose files are among these."""

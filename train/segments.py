@@ -201,12 +201,12 @@ class Segments(ABC):
 
 @dataclass(frozen=True)
 class RandomSegments(Segments):
-    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces, the share ``recoded``
-    of them after a lossy codec, and changed by the ``augmentation`` (the first input is)."""
+    """Windows from random places: ``per_file`` of each track, each joined from ``slices`` pieces, the share
+    ``recoded_share`` of them after a lossy codec, and changed by the ``augmentation`` (the first input is)."""
 
     per_file: int = 1
     slices: int = 1
-    recoded: float = 0.0
+    recoded_share: float = 0.0
     augmentation: Augmentation | None = None
 
     def _windows(self, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -217,10 +217,10 @@ class RandomSegments(Segments):
         return tracks, (places * room[:, None]).long()
 
     def _codecs(self, n: int, draw: torch.Generator) -> list[int]:
-        if not self.recoded:
+        if not self.recoded_share:
             return [0] * n
         codecs = torch.randint(1, len(self.data.recoded) + 1, (n,), generator=draw)
-        return torch.where(torch.rand(n, generator=draw) < self.recoded, codecs, 0).tolist()
+        return torch.where(torch.rand(n, generator=draw) < self.recoded_share, codecs, 0).tolist()
 
     def _adjust(self, batch: Batch, draw: torch.Generator) -> Batch:
         if self.augmentation is None:

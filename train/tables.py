@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import DatasetError
+from train.progress import say
 from train.track import NO_FOLD, Track, some
 
 
@@ -43,22 +44,36 @@ def read_answers(table: Path, answers: Sequence[str], *, group_column: str | Non
 
 def read_copies(table: Path, tracks: Sequence[Track]) -> dict[Path, tuple[Path, ...]]:
     """By track, further versions of it: of a UTF-8 CSV table with the columns path and copy_of, both relative to it.
-    Copies of other files are left out.
+    Copies of other files are left out, and some of these named.
 
     Raises:
-        DatasetError: missing table, column or audio file; a copy that is a track itself; no copy of any track.
+        DatasetError: missing table, column or audio file; a copy that is a track itself, or that is listed twice; no
+            copy of any track.
     """
     rows, columns = _rows(table)
     _require(table, columns, ["path", "copy_of"])
-    known = {track.path.resolve(): track.path for track in tracks}
+    # A file may be two tracks, by two names: which of them is left out in the end is not known here.
+    known: dict[Path, list[Path]] = {}
+    for track in tracks:
+        known.setdefault(track.path.resolve(), []).append(track.path)
     copies: dict[Path, tuple[Path, ...]] = {}
+    listed: set[Path] = set()
+    of_no_track = []
     for row in rows:
         copy, original = (table.parent / (row[column] or "") for column in ("path", "copy_of"))
         if copy.resolve() in known:
             raise DatasetError(f"table {table}: expected copies of tracks, {copy} is a track itself")
-        track = known.get(original.resolve())
-        if track is not None:
-            copies[track] = (*copies.get(track, ()), copy)
+        if copy.resolve() in listed:
+            raise DatasetError(
+                f"table {table}: expected each copy once, as a copy of one track; {copy} is listed twice"
+            )
+        listed.add(copy.resolve())
+        if original.resolve() not in known:
+            of_no_track.append(original)
+        for path in known.get(original.resolve(), ()):
+            copies[path] = (*copies.get(path, ()), copy)
+    if copies and of_no_track:
+        say(f"copies: {len(of_no_track)} of {len(rows)} rows are of no track here: {some(of_no_track)}")
     if not copies:
         raise DatasetError(f"table {table}: expected copies of the tracks, none of {len(rows)} rows is (copy_of)")
     _require_files(table, [copy for each in copies.values() for copy in each])
