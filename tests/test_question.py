@@ -110,7 +110,7 @@ SHARES = ((0.25, 0.75),) * 3
 MOODS = ((1.0, 0.0), (0.0, 1.0), (0.0, 1.0))
 
 
-def two_heads(others: float = 1.0, balance: float = 0.0, moods=SHARES) -> TrainingModule:
+def two_heads(others: float = 1.0, balance: float = 0.0, moods=SHARES, of_shares=True) -> TrainingModule:
     """Nine tracks, of which three answer the second question."""
     settings = {"segments_per_file": 2, "batch_size": 6, "other_heads": others, "balance": balance}
     recipe = make_recipe("lidy-timbral", settings)
@@ -118,7 +118,7 @@ def two_heads(others: float = 1.0, balance: float = 0.0, moods=SHARES) -> Traini
     single = frames(card, tracks=9, seed=1)
     targets = torch.zeros(9, 2)
     targets[:3] = torch.tensor(moods)
-    both = LabelledFrames(single.features, single.paths, single.lengths, (*single.targets, targets))
+    both = LabelledFrames(single.features, single.paths, single.lengths, (*single.targets, targets), (False, of_shares))
     heads = (*card.heads, Head(name="mood", labels=("calm", "wild")))
     return TrainingModule(card.model_copy(update={"heads": heads}), recipe, training=both, validation=None, seed=0)
 
@@ -244,12 +244,12 @@ def test_only_a_further_question_that_no_other_hangs_on_is_auxiliary(table, auxi
 
 
 def test_a_rare_label_may_count_for_more():
-    module = two_heads(balance=1.0, moods=MOODS)
+    module = two_heads(balance=1.0, moods=MOODS, of_shares=False)
     counts = module.training_frames.targets[1].sum(0)
     weights = module._weights_1
     torch.testing.assert_close(weights * counts, torch.full_like(counts, counts.sum() / len(counts)))
     assert (two_heads(moods=MOODS)._weights_1 == 1).all()
-    half = two_heads(balance=0.5, moods=MOODS)._weights_1
+    half = two_heads(balance=0.5, moods=MOODS, of_shares=False)._weights_1
     torch.testing.assert_close((half * counts).sum(), counts.sum())
     batch = next(iter(module.train_dataloader()))
     others = batch._replace(targets=(torch.zeros_like(batch.targets[0]), batch.targets[1]))
@@ -263,3 +263,5 @@ def test_a_rare_label_may_count_for_more():
 
 def test_shares_of_raters_are_learned_as_they_are():
     assert (two_heads(balance=1.0)._weights_1 == 1).all()
+    # Where they agree on every track, too.
+    assert (two_heads(balance=1.0, moods=MOODS)._weights_1 == 1).all()

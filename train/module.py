@@ -99,8 +99,10 @@ class TrainingModule(lightning.LightningModule):
         self.pupil: nn.Linear | None = None
         if training.teacher is not None:
             self.pupil = nn.Linear(embedding_length(card), training.teacher.outputs)
-        for at, targets in enumerate(training.targets):
-            self.register_buffer(f"_weights_{at}", _balancing(targets, recipe.balance), persistent=False)
+        for at, (targets, of_shares) in enumerate(zip(training.targets, training.of_shares, strict=True)):
+            # Evened out, other shares would be learned than the raters' own.
+            balance = 0.0 if of_shares else recipe.balance
+            self.register_buffer(f"_weights_{at}", _balancing(targets, balance), persistent=False)
         self.learning_rate = recipe.learning_rate
         self.compiled = False
         self._training_tally, self._validation_tally = Tally(self.device), Tally(self.device)
@@ -300,10 +302,7 @@ def _softened(targets: Tensor, soft: Tensor, share: float) -> Tensor:
 
 def _balancing(targets: Tensor, balance: float) -> Tensor:
     """What each label (classes,) counts for, from the targets of training tracks (tracks, classes): on the mean over
-    the tracks 1; with ``balance`` 1 each label as much as every other, altogether. Where tracks have shares of several
-    labels each counts the same: evened out, other shares would be learned than the raters' own."""
+    the tracks 1; with ``balance`` 0 the same each, with 1 each label as much as every other, altogether."""
     counts = targets.sum(0)
-    if ((targets > 0) & (targets < 1)).any():
-        return torch.ones_like(counts)
     weights = counts.clamp_min(_LEAST_COUNT).pow(-balance)
     return weights * counts.sum() / (weights * counts).sum().clamp_min(1e-9)

@@ -29,6 +29,11 @@ class Question:
         """Of tracks with one label each."""
         return cls(name, labels_of(tracks), tuple(tracks))
 
+    @property
+    def of_shares(self) -> bool:
+        """Whether its tracks have shares of several labels, as columns of numbers give them."""
+        return any(track.shares for track in self.tracks)
+
     def of(self, tracks: Sequence[Track]) -> Question:
         """The same question about some of its tracks."""
         return replace(self, tracks=tuple(tracks))
@@ -110,8 +115,7 @@ def require_answers(questions: Sequence[Question], folds: Collection[int]) -> No
     """
     for question in questions:
         learned = question.in_folds(folds).tracks
-        shared = any(track.shares for track in learned)
-        absent = [] if shared else sorted(set(question.labels) - set(labels_of(learned)))
+        absent = [] if question.of_shares else sorted(set(question.labels) - set(labels_of(learned)))
         if absent or not learned:
             raise DatasetError(
                 f"{question.name}: expected tracks of every label to learn from in folds {sorted(folds)}, "

@@ -45,14 +45,16 @@ class LabelledFrames:
 
     ``features[paths[i]]`` has those of each input, all of ``lengths[i]`` frames, (frames, bands); ``targets`` has the
     shares of the labels of each question, (tracks, classes): 1 for the one label of a track, all 0 where it has none;
-    ``teacher`` says more about them, and ``soft_targets`` what it would answer, question by question; ``recoded``
-    are features of the same tracks, of as many frames, after lossy codecs: one of each track a codec.
+    ``of_shares`` says which questions have shares of several labels; ``teacher`` says more about the tracks, and
+    ``soft_targets`` what it would answer, question by question; ``recoded`` are features of the same tracks, of as many
+    frames, after lossy codecs: one of each track a codec.
     """
 
     features: Mapping[Path, tuple[FloatArray, ...]]
     paths: tuple[Path, ...]
     lengths: Tensor
     targets: tuple[Tensor, ...]
+    of_shares: tuple[bool, ...]
     teacher: Teacher | None = None
     soft_targets: Teacher | None = None
     recoded: tuple[Mapping[Path, tuple[FloatArray, ...]], ...] = ()
@@ -73,6 +75,7 @@ class LabelledFrames:
             paths,
             torch.tensor([len(features[path][0]) for path in paths]),
             tuple(_targets(question, paths) for question in questions),
+            tuple(question.of_shares for question in questions),
             teacher,
             soft_targets,
             recoded,

@@ -95,7 +95,7 @@ def _answer(
     from sklearn.linear_model import LogisticRegression
 
     labels = {track.label for track in learned}
-    if len(labels) < 2 or any(track.shares for track in learned) or labels != set(labels_of(question.tracks)):
+    if len(labels) < 2 or question.of_shares or labels != set(labels_of(question.tracks)):
         return {}
     whole = np.stack([teacher.said[track.path][1].mean(0) for track in learned])
     targets = np.array([question.labels.index(track.label) for track in learned])
