@@ -1,8 +1,8 @@
-"""What MusiCNN says of our tracks, every two seconds, as a teacher's lessons for ``genrescope train --teacher``.
+"""What MusiCNN says of our tracks, and of their copies, every two seconds or so, as a teacher's lessons for ``genrescope train --teacher``.
 
     pip download --no-deps -d /tmp musicnn==0.1.0 && unzip /tmp/musicnn-0.1.0-py3-none-any.whl -d /tmp
     pip install tensorflow-cpu librosa
-    python benchmarks/teach.py --weights /tmp/musicnn --data DATA --output lessons.npz
+    python benchmarks/teach.py --weights /tmp/musicnn --data DATA --copies COPIES/copies.csv --output lessons.npz
 
 In an environment of its own: nothing else of ours needs TensorFlow. Then ``benchmarks/base.py --teacher lessons.npz``;
 the file names the tracks by where they are now. The networks (Pons & Serra, "musicnn: Pre-trained
