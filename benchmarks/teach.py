@@ -1,4 +1,4 @@
-"""What MusiCNN says of our tracks, and of their copies, every two seconds or so, as a teacher's lessons for ``genrescope train --teacher``.
+"""What MusiCNN says of our tracks and their copies, all two seconds: lessons for ``genrescope train --teacher``.
 
     pip download --no-deps -d /tmp musicnn==0.1.0 && unzip /tmp/musicnn-0.1.0-py3-none-any.whl -d /tmp
     pip install tensorflow-cpu librosa
