@@ -8,7 +8,7 @@ ARGS ?=
 .PHONY: live test check clean
 
 live: $(VENV)/.base
-	$(BIN)/genrescope live $(if $(SOURCE),'$(SOURCE)') $(ARGS)
+	$(BIN)/genrescope live $(if $(SOURCE),'$(subst ','\'',$(SOURCE))') $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)

@@ -76,6 +76,17 @@ LICENCE = (
     "GTZAN music/speech"
 )
 LICENCE_OF_LESSONS = ", taught by MusiCNN's weights (CC BY-NC-SA 4.0)"
+_TITLES = (
+    "hiphop=hip-hop",
+    "latin=Latin",
+    "pop_rock=pop/rock",
+    "rnb=R&B",
+    "Q1=happy",
+    "Q2=tense",
+    "Q3=sad",
+    "Q4=calm",
+)
+"""What people are shown of labels; of the quadrants, one word for each."""
 _SILENCES_PER_FOLD = 8
 _LEAST_TRACKS = {"genres": 5, "moods": 15}
 """A word that fewer tracks of 4q have is not asked for."""
@@ -333,6 +344,7 @@ def main() -> None:
         leaks=Leaks.DROP,
         also=tuple(also),
         given="kind=music",
+        titles=_TITLES,
         auxiliary=("style", *_LEAST_TRACKS),
         teacher=teacher,
         copies=arguments.copies,

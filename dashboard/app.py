@@ -81,7 +81,7 @@ def controls_and_history(page: Page) -> None:
             )
         )
 
-    rows = panels.history_rows(board.moments(), limit=HISTORY_ROWS, now=time.time())
+    rows = panels.history_rows(board.moments(), hello.card, limit=HISTORY_ROWS, now=time.time())
     with left:
         st.markdown("###### What it heard")
         if rows:

@@ -133,7 +133,7 @@ class Board:
             self._moments.pop()
         if self._thinning.keeps(verdict):
             confidence = None if verdict.confidence is None else round(float(verdict.confidence), 3)
-            self._moments.append(Moment(verdict.time, verdict.state, verdict.label, confidence))
+            self._moments.append(Moment(verdict.time, verdict.state, verdict.label, confidence, verdict.head.instead))
         while self._moments and self._moments[0].time < verdict.time - VERDICTS_KEPT_S:
             self._moments.popleft()
 

@@ -64,7 +64,7 @@ def live(
 
     - `genrescope live` — the microphone
 
-    - `genrescope live 'mic:USB Audio' --half-life 4` — a sound card by name, a calmer label
+    - `genrescope live 'mic:USB Audio' --half-life 8` — a sound card by name, a calmer label
 
     - `genrescope live http://radio.example/stream.mp3` — a station
 

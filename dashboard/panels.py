@@ -29,16 +29,19 @@ _STATE_NAMES = {
     VerdictState.SILENCE: "silence",
     VerdictState.UNSURE: "not sure",
 }
+_LEAST_NUMBER = 10
+"""A figure from here on counts something; temperatures and shares are below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One remembered verdict: Unix ``time``, state, label and confidence."""
+    """One remembered verdict: Unix ``time``, state, label and confidence; ``instead`` of a label, what it is."""
 
     time: float
     state: VerdictState
     label: str | None
     confidence: float | None
+    instead: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,15 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stretch of time with one state and label; times in Unix seconds, ``confidence`` the mean of its moments."""
+    """A stretch of time with one state and label, or with one thing ``instead`` of a label; times in Unix seconds,
+    ``confidence`` the mean of its moments."""
 
     start: float
     end: float
     state: VerdictState
     label: str | None
     confidence: float | None
+    instead: str | None = None
 
 
 def frequency_ticks(centres_hz: Sequence[float]) -> list[Tick]:
@@ -72,11 +77,6 @@ def frequency_ticks(centres_hz: Sequence[float]) -> list[Tick]:
         for hz in _NICE_HZ
         if centres_hz[0] <= hz <= centres_hz[-1]
     ]
-
-
-def shown_label(label: str) -> str:
-    """A model's label as words: underscores become spaces."""
-    return label.replace("_", " ")
 
 
 def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
@@ -136,7 +136,7 @@ def runs(moments: Iterable[Moment]) -> list[Run]:
         last = found[-1][-1] if found else None
         if (
             last is not None
-            and (last.state, last.label) == (moment.state, moment.label)
+            and (last.state, last.label, last.instead) == (moment.state, moment.label, moment.instead)
             and moment.time - last.time <= BREAK_S
         ):
             found[-1].append(moment)
@@ -147,7 +147,7 @@ def runs(moments: Iterable[Moment]) -> list[Run]:
     ]
     ends += [found[-1][-1].time] if found else []
     return [
-        Run(run[0].time, end, run[0].state, run[0].label, _mean_confidence(run))
+        Run(run[0].time, end, run[0].state, run[0].label, _mean_confidence(run), run[0].instead)
         for run, end in zip(found, ends, strict=True)
     ]
 
@@ -157,7 +157,7 @@ def _mean_confidence(moments: Sequence[Moment]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[dict[str, str]]:
+def history_rows(moments: Iterable[Moment], card: ModelCard, *, limit: int, now: float) -> list[dict[str, str]]:
     """The last ``limit`` runs as rows of a table, newest first; a file heard faster than it plays ends after ``now``.
 
     Left out is what says nothing (warming up without a label) or passed within a second.
@@ -172,7 +172,7 @@ def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[d
     ]
     return [
         {
-            "Heard": _heard(run),
+            "Heard": _heard(run, card),
             "From": datetime.fromtimestamp(run.start).strftime("%H:%M:%S"),
             "For": "now" if now - run.end < BREAK_S and position == 0 else seconds(run.end - run.start),
             "Confidence": percent(run.confidence) if run.label and run.confidence is not None else "",
@@ -181,12 +181,14 @@ def history_rows(moments: Iterable[Moment], *, limit: int, now: float) -> list[d
     ]
 
 
-def _heard(run: Run) -> str:
+def _heard(run: Run, card: ModelCard) -> str:
     """What one row says was heard."""
+    if run.instead is not None and run.state is not VerdictState.SILENCE:
+        return f"{card.shown(run.instead)}, no {card.head.name}"
     if run.label is None:
         return _STATE_NAMES.get(run.state, "")
     warming_up = run.state is VerdictState.WARMING_UP
-    return shown_label(run.label) + (" (warming up)" if warming_up else "")
+    return card.shown(run.label) + (" (warming up)" if warming_up else "")
 
 
 def table(rows: Iterable[Iterable[str]], *, head: Iterable[str] = ()) -> str:
@@ -221,19 +223,24 @@ def _while_it_fills(card: ModelCard) -> str:
     return "gives no label" if card.window_seconds > 2 * GATE_S else ""
 
 
+def _figure(value: float) -> str:
+    """A share or a number of files: that has no decimals."""
+    return f"{value:,.0f}" if value >= _LEAST_NUMBER else f"{value:.3f}"
+
+
 def card_facts(card: ModelCard) -> dict[str, str]:
     """The model card by name of the fact: what it is, where it comes from, how good it is."""
     facts = {
         "Model": card.name,
         "What it is": card.description,
         "Network": card.architecture.name,
-        "Labels": ", ".join(shown_label(label) for label in card.head.labels),
+        "Labels": ", ".join(card.head.shown(label) for label in card.head.labels),
         "Hears": f"{seconds(card.window_seconds)} at a time: {card.hears}",
         "While that fills": _while_it_fills(card),
         "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
         "Trained on": card.provenance.data,
         "Measured by": card.provenance.protocol,
-        **{name.replace("_", " "): f"{value:.3f}" for name, value in card.metrics.items()},
+        **{name.replace("_", " "): _figure(value) for name, value in card.metrics.items()},
         "Licence": card.provenance.licence,
     }
     return {name: value for name, value in facts.items() if value}

@@ -55,6 +55,7 @@ def hello(event: Hello, *, boot: str, kept_s: float) -> dict[str, Any]:
         "model": event.card.name,
         "scorer": event.scorer,
         "labels": event.card.head.labels,
+        "titles": event.card.titles,
         "enter": event.card.head.enter,
         "window_s": event.card.window_seconds,
         "hop_s": event.hop_s,
@@ -127,12 +128,16 @@ def settings(event: Hello | Settings) -> dict[str, Any]:
 
 
 def strip(moments: Iterable[panels.Moment]) -> dict[str, Any]:
-    """The last minutes' verdicts, oldest first, each as ``[time, state, label, confidence]``, and how to go on."""
+    """The last minutes' verdicts, oldest first, each as ``[time, state, label, confidence, instead]``, and how to
+    go on."""
     return {
         "kept_s": VERDICTS_KEPT_S,
         "apart_s": VERDICTS_APART_S,
         "join_s": panels.BREAK_S,
-        "points": [[round(moment.time, 2), moment.state.value, moment.label, moment.confidence] for moment in moments],
+        "points": [
+            [round(moment.time, 2), moment.state.value, moment.label, moment.confidence, moment.instead]
+            for moment in moments
+        ],
     }
 
 

@@ -13,6 +13,7 @@ from models.scorer_kind import ScorerKind
 
 if TYPE_CHECKING:
     from models.scorer import Scorer
+    from models.spec import Head
 
 ModelOption = Annotated[
     Path | None,
@@ -82,7 +83,7 @@ def models(
             "file": str(path),
             **({"engine": engine.about.words} if engine else {}),
             "what": card.description,
-            **{head.name: ", ".join(head.labels) for head in card.heads},
+            **{head.name: ", ".join(_with_title(label, head) for label in head.labels) for head in card.heads},
             "window": f"{card.window_seconds:.2f} s, a verdict every "
             f"{card.hop_seconds:.2f} s"
             + ("; shorter audio is repeated to fill it" if card.window.short == "tile" else ""),
@@ -96,3 +97,7 @@ def models(
             table.add_row(name, Text(value))  # as text: brackets in a foreign file are no markup
         console.print(table)
         console.print()
+
+
+def _with_title(label: str, head: Head) -> str:
+    return f"{label} ({head.titles[label]})" if label in head.titles else label

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 """Version of the card's layout; a reader refuses a card with a higher number. Each only adds to the one before: format
-2 kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given."""
+2 kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given; 4
+what people are shown of labels."""
 
 Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -241,11 +242,12 @@ class Head(_Spec):
 
     ``temperature`` divides the logits before the softmax (Guo et al. 2017). ``enter`` and ``leave`` are the smoothed
     probabilities at which a label becomes decided and at which it is given up. ``given`` says of which sound the
-    question is: of speech no genre is asked.
+    question is: of speech no genre is asked. ``titles`` are what people are shown of labels: R&B of ``rnb``.
     """
 
     name: Annotated[str, Field(min_length=1)]
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    titles: dict[str, Annotated[str, Field(min_length=1)]] = {}
     temperature: Annotated[float, Field(gt=0.0)] = 1.0
     enter: Probability = 0.5
     leave: Probability = 0.35
@@ -257,7 +259,16 @@ class Head(_Spec):
             raise ValueError(f"expected distinct labels, got {list(self.labels)}")
         if self.leave > self.enter:
             raise ValueError(f"expected leave <= enter, got leave {self.leave:g} and enter {self.enter:g}")
+        if unknown := sorted(set(self.titles) - set(self.labels)):
+            raise ValueError(f"expected titles of {', '.join(self.labels)}, got one of {', '.join(unknown)}")
+        shown = [self.shown(label) for label in self.labels]
+        if self.titles and len(set(shown)) != len(shown):
+            raise ValueError(f"expected labels to be shown by different words, got {shown}")
         return self
+
+    def shown(self, label: str) -> str:
+        """A label as people are shown it: without a title, with blanks for underscores."""
+        return self.titles.get(label, label.replace("_", " "))
 
 
 class Architecture(_Spec):
@@ -286,7 +297,7 @@ class ModelCard(_Spec):
     ``provenance.protocol``; ``decision`` is how the recipe judges a file.
     """
 
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1)]
     description: str
     architecture: Architecture
@@ -303,6 +314,15 @@ class ModelCard(_Spec):
         names = [head.name for head in self.heads]
         if len(set(names)) != len(names):
             raise ValueError(f"expected heads of different names, got {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _shown_alike(self) -> Self:
+        for head in self.heads:
+            for label in head.labels:
+                words = {other.shown(label) for other in self.heads if label in other.labels}
+                if len(words) > 1:
+                    raise ValueError(f"expected {label} to be shown alike by all heads, got {sorted(words)}")
         return self
 
     @model_validator(mode="after")
@@ -335,6 +355,15 @@ class ModelCard(_Spec):
     def head(self) -> Head:
         """The head whose answer is the verdict."""
         return self.heads[0]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What people are shown of labels of all heads, where it is another word."""
+        return {label: title for head in self.heads for label, title in head.titles.items()}
+
+    def shown(self, label: str) -> str:
+        """A label of any head as people are shown it."""
+        return self.titles.get(label, label.replace("_", " "))
 
     @property
     def input_shapes(self) -> tuple[tuple[int, int], ...]:

@@ -1,7 +1,7 @@
 """A programme that the program itself makes up, so that the page moves on a machine without sound.
 
 Its pieces differ as plainly as music does (strings, machines, swing, guitars), but they are not music: what a model
-calls them says nothing about the model.
+calls them says nothing about the model. They are named by what sounds, not by genres that a label would seem to deny.
 """
 
 from __future__ import annotations
@@ -154,12 +154,12 @@ class Section:
 
 SECTIONS = (
     Section("plucked strings", 32.0, _plucked_strings),
-    Section("electronic", 32.0, _electronic),
-    Section("swing", 32.0, _swing),
+    Section("drum machine", 32.0, _electronic),
+    Section("walking bass", 32.0, _swing),
     Section("silence", 6.0, _silence),
     Section("electric guitars", 32.0, _guitars),
     Section("offbeat", 32.0, _offbeat),
-    Section("speech", 14.0, _speech),
+    Section("vowels", 14.0, _speech),
     Section("slow beat", 32.0, _slow_beat),
 )
 

@@ -46,7 +46,7 @@ class PageAlive:
 
 
 class Thinning:
-    """Picks the verdicts worth remembering: every change of state or label, else one a second."""
+    """Picks the verdicts worth remembering: every change of what is said, else one a second."""
 
     def __init__(self) -> None:
         self._last: dict[str, Verdict] = {}
@@ -56,7 +56,7 @@ class Thinning:
         last = self._last.get(verdict.channel)
         kept = (
             last is None
-            or (last.state, last.label) != (verdict.state, verdict.label)
+            or (last.state, last.label, last.head.instead) != (verdict.state, verdict.label, verdict.head.instead)
             or not 0 <= verdict.time - last.time < VERDICTS_APART_S
         )
         if kept:

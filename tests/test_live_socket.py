@@ -231,7 +231,7 @@ def test_a_viewer_gets_the_picture_and_then_what_is_new(site: Site) -> None:
         assert picture["settings"] == {"type": "settings", "source": "mic", "half_life_s": 5.0, "refused": ""}
         assert picture["health"]["level_dbfs"] is None
         assert picture["verdict"]["label"] == "jazz"
-        assert picture["strip"]["points"] == [[1.0, "decided", "jazz", 0.8]]
+        assert picture["strip"]["points"] == [[1.0, "decided", "jazz", 0.8, None]]
         first, levels = columns(viewer.bytes())
         assert (first, len(levels)) == (0, 3)
 
@@ -330,7 +330,7 @@ def test_a_verdict_that_cannot_be_said_is_not_remembered() -> None:
         board.apply(unsayable)
     board.apply(verdict(2.0))
     picture, *_ = board.since(Cursor())[0]
-    assert json.loads(picture)["strip"]["points"] == [[2.0, "decided", "jazz", 0.8]]
+    assert json.loads(picture)["strip"]["points"] == [[2.0, "decided", "jazz", 0.8, None]]
 
 
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans()), max_size=30))

@@ -116,21 +116,31 @@ def test_history_rows_are_newest_first_and_leave_out_what_says_nothing() -> None
         Moment(70.5, SILENCE, None, None),
         *(Moment(time, SILENCE, None, None) for time in range(72, 76)),
     ]
-    rows = panels.history_rows(moments, limit=5, now=76.0)
+    rows = panels.history_rows(moments, CARD, limit=5, now=76.0)
     assert [(row["Heard"], row["For"], row["Confidence"]) for row in rows] == [
         ("silence", "now", ""),
         ("pop rock", "1 min 07 s", "80\N{NO-BREAK SPACE}%"),
     ]
-    assert panels.history_rows(moments, limit=1, now=200.0)[0]["For"] == "4.5\N{NO-BREAK SPACE}s"
-    assert panels.history_rows([], limit=5, now=0.0) == []
+    assert panels.history_rows(moments, CARD, limit=1, now=200.0)[0]["For"] == "4.5\N{NO-BREAK SPACE}s"
+    assert panels.history_rows([], CARD, limit=5, now=0.0) == []
     # A label that is given while a long window fills is told, as what it is.
     early = [Moment(time, WARMING, "jazz", 0.6) for time in range(5)] + [Moment(5, DECIDED, "jazz", 0.7)]
-    assert [(row["Heard"], row["Confidence"]) for row in panels.history_rows(early, limit=5, now=5.0)] == [
+    assert [(row["Heard"], row["Confidence"]) for row in panels.history_rows(early, CARD, limit=5, now=5.0)] == [
         ("jazz", "70\N{NO-BREAK SPACE}%"),
         ("jazz (warming up)", "60\N{NO-BREAK SPACE}%"),
     ]
+    # What has no label is told as what it is, and labels by what the card has people shown.
+    other = [*(Moment(time, UNSURE, None, None, "speech") for time in range(3)), Moment(3, UNSURE, None, None)]
+    other += [Moment(time, SILENCE, None, None, "speech") for time in range(5, 9)]
+    assert [row["Heard"] for row in panels.history_rows(other, CARD, limit=5, now=9.0)] == [
+        "silence",
+        "not sure",
+        "speech, no genre",
+    ]
+    shown = CARD.model_copy(update={"heads": (CARD.head.model_copy(update={"titles": {"pop_rock": "pop/rock"}}),)})
+    assert panels.history_rows(moments, shown, limit=5, now=76.0)[1]["Heard"] == "pop/rock"
     # A file heard faster than it plays: its verdicts lie ahead of the clock.
-    assert panels.history_rows(moments, limit=5, now=1.0) == rows
+    assert panels.history_rows(moments, CARD, limit=5, now=1.0) == rows
 
 
 @pytest.mark.parametrize(
@@ -177,6 +187,8 @@ def test_the_model_card_tells_figures_and_licence() -> None:
     assert told["Licence"] == CARD.provenance.licence
     assert told["accuracy"] == "0.500"
     assert "pop rock" in told["Labels"]
+    counted = panels.card_facts(CARD.model_copy(update={"metrics": {"files": 1923.0, "mood.temperature": 1.5}}))
+    assert (counted["files"], counted["mood.temperature"]) == ("1,923", "1.500")
     assert "40 mel bands" in told["Hears"]
     assert "While that fills" not in told
 

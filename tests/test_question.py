@@ -162,7 +162,7 @@ def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", [])
     common = ["--set", "segments_per_file=4", "--epochs", 3, "--cache", tmp_path / "cache", "--workers", 0]
     asked = ["--also", "rough=rough", "--also", "tone=dark,bright", "--given", "rough=no"]
-    asked += ["--also", "loud=rough", "--auxiliary", "loud"]
+    asked += ["--also", "loud=rough", "--auxiliary", "loud", "--title", "no=smooth", "--title", "dark=a = b"]
     run("train", "--table", table, *asked, "--calibration-fold", 3, *common, "--output", tmp_path / "run")
     said = capsys.readouterr()
     assert "rough: no 6, yes 3" in said.err
@@ -175,6 +175,7 @@ def test_from_a_table_to_a_model_with_three_heads(table, tmp_path, monkeypatch, 
         ("rough", ("no", "yes")),
         ("tone", ("dark", "bright")),
     ]
+    assert scorer.card.titles == {"no": "smooth", "dark": "a = b"}
     given = Given(head="rough", label="no")
     assert [head.given for head in scorer.card.heads] == [given, None, given]
     assert "rough.file_accuracy" in scorer.card.metrics
@@ -226,6 +227,21 @@ def test_what_is_given_must_be_an_answer(table, tmp_path, capsys, monkeypatch):
     assert "expected an answer to one of the questions (--given), such as kind=music, got 'rough=maybe'" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+@pytest.mark.parametrize(
+    ("titles", "says"),
+    [
+        (("funk=Funk",), "expected a label and its words .* got 'funk=Funk'"),
+        (("yes",), "got 'yes'"),
+        (("yes=",), "got 'yes='"),
+        (("yes=no",), "labels of rough by different words .* twice: no"),
+    ],
+)
+def test_titles_are_of_labels_and_tell_them_apart(table, titles, says):
+    plan = Plan(recipe="base", tables=(table,), also=("rough=rough",), titles=titles, test_fold=4, name="x")
+    with pytest.raises(ConfigError, match=says):
+        plan.read_questions()
 
 
 @pytest.mark.parametrize("auxiliary", ["mood", "genre", "rough"])

@@ -66,13 +66,51 @@ def test_leave_above_enter_is_refused():
         Head(name="genre", labels=("a", "b"), enter=0.3, leave=0.4)
 
 
+def test_labels_are_shown_by_their_titles_or_without_underscores():
+    genre = Head(name="genre", labels=("pop_rock", "rnb", "hip_hop"), titles={"rnb": "R&B"})
+    mood = Head(name="mood", labels=("Q1", "Q2"), titles={"Q1": "happy"})
+    card = toy_card().model_copy(update={"heads": (genre, mood)})
+    assert [genre.shown(label) for label in genre.labels] == ["pop rock", "R&B", "hip hop"]
+    assert [card.shown(label) for label in ("rnb", "Q1", "Q2")] == ["R&B", "happy", "Q2"]
+    assert card.titles == {"rnb": "R&B", "Q1": "happy"}
+    assert ModelCard.from_json(card.to_json()).titles == card.titles
+
+
+@pytest.mark.parametrize(
+    ("titles", "says"),
+    [
+        ({"funk": "Funk"}, "got one of funk"),
+        ({"a_b": "c"}, "different words"),
+        ({"c": "a b"}, "different words"),
+        ({"c": ""}, "at least 1 character"),
+    ],
+)
+def test_titles_that_mislead_are_refused(titles, says):
+    with pytest.raises(ValidationError, match=says):
+        Head(name="genre", labels=("a_b", "c"), titles=titles)
+
+
+def test_labels_that_look_alike_are_read_where_nobody_gave_them_titles():
+    assert Head(name="genre", labels=("a_b", "a b")).shown("a_b") == "a b"
+
+
+def test_two_heads_show_a_label_alike():
+    fields = toy_card(others=("hush",)).model_dump()
+    label = fields["heads"][0]["labels"][0]
+    fields["heads"][0]["titles"] = {label: "something else"}
+    with pytest.raises(ValidationError, match="shown alike by all heads"):
+        ModelCard.model_validate(fields)
+    fields["heads"][1]["titles"] = {label: "something else"}
+    assert ModelCard.model_validate(fields).shown(label) == "something else"
+
+
 def test_a_card_of_the_first_format_is_read():
     fields = json.loads(toy_card().to_json()) | {"format_version": 1}
     for new in ("decision",):
         del fields[new]
     for new in ("centred", "unit"):
         del fields["inputs"][0][new]
-    del fields["window"]["short"], fields["heads"][0]["given"]
+    del fields["window"]["short"], fields["heads"][0]["given"], fields["heads"][0]["titles"]
     assert ModelCard.from_json(json.dumps(fields)) == toy_card()
 
 

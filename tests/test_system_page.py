@@ -162,7 +162,9 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
     try:
         labels = tuple(f"a label with a long name, number {number}" for number in range(40))
         name = "![x](http://192.0.2.1/x.png) :red[loud] **song**"
-        card = CARD.model_copy(update={"name": name, "heads": (Head(name="genre", labels=labels),)})
+        card = CARD.model_copy(
+            update={"name": name, "heads": (Head(name="genre", labels=labels, titles={labels[39]: "R&B <i>"}),)}
+        )
         choices = (SourceChoice("demo", name),)
         show.link.publish(Hello("many", CHANNEL, card, "fake", "demo", 2.0, 0.35, choices))
         smoothed = np.full(len(labels), 0.005, np.float32)
@@ -187,7 +189,7 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         show.link.publish(replace(verdict, heads=(*verdict.heads, *others)))
         watched = watch()
         window = watched.open(show.url, verdicts=0)
-        window.locator(".label", has_text="number 39").wait_for(timeout=OPEN_MS)
+        window.locator(".label", has_text="R&B <i>").wait_for(timeout=OPEN_MS)
         assert window.locator(".bars li:visible").count() == 12
         assert window.locator(".bars .leader").is_visible()
         assert window.locator(".bars .leader .value").inner_text() == "80\N{NO-BREAK SPACE}%".replace(
@@ -205,6 +207,8 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         show.link.publish(replace(verdict, sample=2, state=VerdictState.UNSURE, heads=(talk, *others)))
         window.locator(".label", has_text="speech").wait_for(timeout=OPEN_MS)
         assert window.locator(".lead").inner_text() == "It sounds like"
+        # The strip says the same.
+        window.locator(".legend li", has_text="speech").wait_for(timeout=OPEN_MS)
         assert watched.foreign == []
     finally:
         show.stop()

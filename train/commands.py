@@ -195,6 +195,16 @@ def train(
             rich_help_panel=AUDIO,
         ),
     ] = None,
+    title: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--title",
+            metavar="LABEL=WORDS",
+            help="What people are shown of a label, where it is another word ('rnb=R&B'): the page does, JSON has the "
+            "label. Repeat for more.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -293,6 +303,7 @@ def train(
         also=tuple(also or ()),
         auxiliary=tuple(auxiliary or ()),
         given=given,
+        titles=tuple(title or ()),
         teacher=teacher,
         copies=copies,
         start=start,

@@ -56,6 +56,8 @@ class Plan(BaseModel):
     """Further questions, see ``train.question.read_questions``."""
     auxiliary: tuple[str, ...] = ()
     """Those of the further questions that only training asks: the model to ship does not answer them."""
+    titles: tuple[str, ...] = ()
+    """``rnb=R&B``: what people are shown of labels."""
     given: str | None = None
     """``kind=music``: all questions but this one are of sound that it answers so."""
     teacher: Path | None = None
@@ -97,6 +99,7 @@ class Plan(BaseModel):
             raise ConfigError(
                 f"expected an answer to one of the questions (--given), such as kind=music, got {self.given!r}"
             )
+        self._check_titles(questions)
         allowed = {question.name for question in others} - {(self.given or "").partition("=")[0]}
         if wrong := [name for name in self.auxiliary if name not in allowed]:
             raise ConfigError(
@@ -106,11 +109,17 @@ class Plan(BaseModel):
 
     def card(self, questions: Sequence[Question], *, protocol: str, epochs: int, seed: int) -> ModelCard:
         """The card of a network about to be trained: not yet calibrated or measured."""
+        titles = self._titles()
         return self.make_recipe().card(
             name=self.name,
             description=self.description,
             heads=tuple(
-                Head(name=question.name, labels=question.labels, given=self._given(question.name))
+                Head(
+                    name=question.name,
+                    labels=question.labels,
+                    titles={label: title for label, title in titles.items() if label in question.labels},
+                    given=self._given(question.name),
+                )
                 for question in questions
             ),
             provenance=Provenance(
@@ -133,6 +142,20 @@ class Plan(BaseModel):
             return None
         head, _, label = self.given.partition("=")
         return Given(head=head, label=label) if name != head else None
+
+    def _check_titles(self, questions: Sequence[Question]) -> None:
+        labels = {label for question in questions for label in question.labels}
+        for text in self.titles:
+            label, _, title = text.partition("=")
+            if label not in labels or not title:
+                raise ConfigError(f"expected a label and its words (--title), such as rnb=R&B, got {text!r}")
+        for question in questions:
+            shown = [self._titles().get(label, label.replace("_", " ")) for label in question.labels]
+            if twice := sorted({words for words in shown if shown.count(words) > 1}):
+                raise ConfigError(f"expected labels of {question.name} by different words (--title), twice: {twice[0]}")
+
+    def _titles(self) -> dict[str, str]:
+        return dict(text.split("=", 1) for text in self.titles)
 
     def keep(self, folder: Path) -> None:
         """Write the plan into the run's folder, if there is none."""
@@ -167,7 +190,7 @@ class Plan(BaseModel):
 
 def _comparable(plan: Plan) -> dict[str, object]:
     # One by one, so that only the settings that differ are named. What ships does not change what is trained.
-    return plan.model_dump(mode="json", exclude={"settings", "auxiliary"}) | plan.make_recipe().model_dump(
+    return plan.model_dump(mode="json", exclude={"settings", "auxiliary", "titles"}) | plan.make_recipe().model_dump(
         exclude={"epochs"}
     )
 

@@ -63,6 +63,7 @@ class LiveView {
   receive(message) {
     switch (message.type) {
       case "hello":
+        setTitles(message.titles);
         for (const view of [this.verdictView, this.statusView, this.spectrogram, this.strip]) view.start(message);
         this.fresh = null;
         this.page.dataset.ready = "";

@@ -1,5 +1,5 @@
 // The strip of the last minutes' verdicts: one colour per label, pale while warming up, silence low and grey, "not sure"
-// hatched.
+// and what has no label hatched.
 
 const PALE = 0.4;
 const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
@@ -32,24 +32,26 @@ class Strip {
     // The clock was set back, or a file was heard faster than it plays: what is said to be later is not.
     while (this.points.at(-1)?.[0] > verdict.time) this.points.pop();
     const last = this.points.at(-1);
-    const same = last && last[1] === verdict.state && last[2] === verdict.label;
+    const same = last && last[1] === verdict.state && last[2] === verdict.label && last[4] === verdict.instead;
     const apart = last ? verdict.time - last[0] : Infinity;
     if (same && apart < this.bounds.apart_s) return;
-    this.points.push([verdict.time, verdict.state, verdict.label, verdict.confidence]);
+    this.points.push([verdict.time, verdict.state, verdict.label, verdict.confidence, verdict.instead]);
     while (this.points[0][0] < verdict.time - this.bounds.kept_s) this.points.shift();
   }
 
   runs() {
     const runs = [];
-    for (const [time, state, label, confidence] of this.points) {
+    for (const [time, state, label, confidence, other] of this.points) {
+      // In silence nothing is heard, whatever was before it.
+      const instead = state === "silence" ? null : other;
       const run = runs.at(-1);
       const near = run && time - run.end <= this.bounds.join_s;
       if (near) run.end = time;
-      if (near && run.state === state && run.label === label) {
+      if (near && run.state === state && run.label === label && run.instead === instead) {
         run.sum += confidence ?? 0;
         run.count += 1;
       } else {
-        runs.push({ start: time, end: time, state, label, sum: confidence ?? 0, count: 1 });
+        runs.push({ start: time, end: time, state, label, instead, sum: confidence ?? 0, count: 1 });
       }
     }
     return runs;
@@ -76,9 +78,10 @@ class Strip {
         pen.fillRect(left, bar.y, wide, bar.height);
         pen.globalAlpha = 1;
         this.name(pen, pale ? theme.text : theme.onColour, run.label, left, wide, bar);
-      } else if (run.state === "unsure") {
+      } else if (run.state === "unsure" || run.instead) {
         pen.fillStyle = hatched;
         pen.fillRect(left, bar.y, wide, bar.height);
+        if (run.instead) this.name(pen, theme.text, run.instead, left, wide, bar);
       } else if (run.state === "silence") {
         pen.fillStyle = theme.muted;
         pen.fillRect(left, bar.y + bar.height - 5, wide, 5);
@@ -119,20 +122,22 @@ class Strip {
 
   legend(theme) {
     const heard = this.labels.filter((label) => this.shown.some((run) => run.label === label));
-    const states = ["unsure", "silence"].filter((state) => this.shown.some((run) => run.state === state));
-    const wanted = JSON.stringify([heard, states, theme.dark]);
+    const states = ["unsure", "silence"].filter((state) => this.shown.some((run) => run.state === state && !run.instead));
+    const others = [...new Set(this.shown.map((run) => run.instead).filter(Boolean))];
+    const wanted = JSON.stringify([heard, states, others, theme.dark]);
     if (wanted === this.shownLegend) return;
     this.shownLegend = wanted;
     this.legendList.replaceChildren(
       ...heard.map((label) => legendItem(labelText(label), theme.colour(this.labels.indexOf(label)), "decided")),
       ...states.map((state) => legendItem(STATE_WORDS[state], null, state)),
+      ...others.map((other) => legendItem(labelText(other), null, "unsure")),
     );
   }
 
   summary() {
     const totals = new Map();
     for (const run of this.shown) {
-      const name = run.label === null ? STATE_WORDS[run.state] : labelText(run.label);
+      const name = wordsOf(run);
       totals.set(name, (totals.get(name) ?? 0) + run.end - run.start);
     }
     const parts = [...totals].filter(([, seconds]) => seconds >= 1).sort((a, b) => b[1] - a[1]);
@@ -156,7 +161,7 @@ class Strip {
   tell(run) {
     this.pointed = run;
     const named = run.label !== null && `${labelText(run.label)}, ${percentText(run.sum / run.count)}`;
-    const what = named ? named + (run.state === "decided" ? "" : " while warming up") : STATE_WORDS[run.state];
+    const what = named ? named + (run.state === "decided" ? "" : " while warming up") : wordsOf(run);
     this.tip.textContent = `${what} · ${clockText(run.start)} to ${clockText(run.end)} · ${wholeSecondsText(run.end - run.start)}`;
     this.tip.hidden = false;
     const middle = (this.x(run.start) + this.x(run.end)) / 2 - this.tip.offsetWidth / 2;
@@ -167,6 +172,12 @@ class Strip {
     this.pointed = undefined;
     this.tip.hidden = true;
   }
+}
+
+// What was heard in a run: a label, something that has none, or a state.
+function wordsOf(run) {
+  if (run.label !== null) return labelText(run.label);
+  return run.instead ? labelText(run.instead) : STATE_WORDS[run.state];
 }
 
 function legendItem(text, colour, state) {

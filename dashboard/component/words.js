@@ -27,8 +27,14 @@ function decibelText(value) {
   return `${value < 0 ? MINUS : ""}${Math.abs(Math.round(value))} dB`;
 }
 
+let titles = {}; // what the model's card has people shown of labels, by label
+
+function setTitles(ofLabels) {
+  titles = ofLabels;
+}
+
 function labelText(label) {
-  return label.replaceAll("_", " ");
+  return titles[label] ?? label.replaceAll("_", " ");
 }
 
 function clockText(unixSeconds) {
