@@ -28,12 +28,20 @@ from stream.windows import ACTIVE_SHARE
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a file with one state and label, in seconds from its beginning."""
+    """A stretch of a file with one state and label, in seconds from its beginning; ``instead`` of a label what it is,
+    to another head, of which this question is not asked."""
 
     start: float
     end: float
     label: str | None
     state: VerdictState
+    instead: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As one JSON object."""
+        times = {"start": round(self.start, 3), "end": round(self.end, 3)}
+        said = {"label": self.label, "state": self.state.value}
+        return {**times, **said} if self.instead is None else {**times, **said, "instead": self.instead}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +105,7 @@ class Classification:
             "seconds": round(self.seconds, 3),
             **self.heads[0].to_json(),
             "heads": {head.name: head.to_json() for head in self.heads},
-            "segments": [
-                {
-                    "start": round(segment.start, 3),
-                    "end": round(segment.end, 3),
-                    "label": segment.label,
-                    "state": segment.state.value,
-                }
-                for segment in self.segments
-            ],
+            "segments": [segment.to_json() for segment in self.segments],
         }
 
 
@@ -156,10 +156,10 @@ class _Collector:
         at = event.sample / self._rate if self.segments else 0.0
         if self.segments:
             last = self.segments[-1]
-            if (last.label, last.state) == (event.label, event.state):
+            if (last.label, last.state, last.instead) == (event.label, event.state, event.head.instead):
                 return
             self.segments[-1] = replace(last, end=at)
-        self.segments.append(Segment(at, at, event.label, event.state))
+        self.segments.append(Segment(at, at, event.label, event.state, event.head.instead))
 
 
 def classify(

@@ -154,10 +154,14 @@ def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
     low = classify(wav(tmp_path / "low.wav", other), scorer)
     assert (low.label, low.probabilities, low.heads[0].instead) == (None, None, "high")
     assert {segment.label for segment in low.segments} == {None}
+    *_, last = low.to_json()["segments"]
+    assert (last["state"], last["instead"]) == ("unsure", "high")
+    assert all("instead" not in segment for segment in high.to_json()["segments"] if segment["label"])
     both = classify(wav(tmp_path / "both.wav", meant, other), scorer)
     assert (both.label, both.heads[0].instead) == (None, "high")
     assert both.heads[0].probabilities.argmax() == LABELS.index("high")  # what was meant was so
     assert {segment.label for segment in both.segments} == {None, "high"}
+    assert both.segments[-1].instead == "high"
     genrescope.app(
         ["classify", "--model", str(tmp_path / "given.onnx"), str(tmp_path / "low.wav")], standalone_mode=False
     )
