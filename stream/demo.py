@@ -56,7 +56,7 @@ def _plucked_strings(random: Random) -> FloatArray:
     return loop.finished()
 
 
-def _electronic(random: Random) -> FloatArray:
+def _drum_machine(random: Random) -> FloatArray:
     loop = _Loop(beats=16, beats_per_minute=126)
     for beat in range(loop.beats):
         loop.add(beat, play_on.kick(), 1.0)
@@ -70,7 +70,7 @@ def _electronic(random: Random) -> FloatArray:
     return loop.finished()
 
 
-def _swing(random: Random) -> FloatArray:
+def _walking_bass(random: Random) -> FloatArray:
     loop = _Loop(beats=16, beats_per_minute=150)
     walk = (41, 45, 48, 50, 51, 50, 48, 45, 46, 50, 53, 55, 48, 46, 45, 43)
     for beat, note in enumerate(walk):
@@ -129,7 +129,7 @@ def _slow_beat(random: Random) -> FloatArray:
     return loop.finished()
 
 
-def _speech(random: Random) -> FloatArray:
+def _vowels(random: Random) -> FloatArray:
     loop = _Loop(beats=12, beats_per_minute=60)
     second = 0.0
     while second < loop.beats * loop.beat_s - 1.0:
@@ -154,12 +154,12 @@ class Section:
 
 SECTIONS = (
     Section("plucked strings", 32.0, _plucked_strings),
-    Section("drum machine", 32.0, _electronic),
-    Section("walking bass", 32.0, _swing),
+    Section("drum machine", 32.0, _drum_machine),
+    Section("walking bass", 32.0, _walking_bass),
     Section("silence", 6.0, _silence),
     Section("electric guitars", 32.0, _guitars),
     Section("offbeat", 32.0, _offbeat),
-    Section("vowels", 14.0, _speech),
+    Section("vowels", 14.0, _vowels),
     Section("slow beat", 32.0, _slow_beat),
 )
 

@@ -27,14 +27,14 @@ function decibelText(value) {
   return `${value < 0 ? MINUS : ""}${Math.abs(Math.round(value))} dB`;
 }
 
-let titles = {}; // what the model's card has people shown of labels, by label
+let titles = new Map(); // what the model's card has people shown of labels, by label
 
 function setTitles(ofLabels) {
-  titles = ofLabels;
+  titles = new Map(Object.entries(ofLabels));
 }
 
 function labelText(label) {
-  return titles[label] ?? label.replaceAll("_", " ");
+  return titles.get(label) ?? label.replaceAll("_", " ");
 }
 
 function clockText(unixSeconds) {
