@@ -90,6 +90,10 @@ def controls_and_history(page: Page) -> None:
             st.caption("Nothing yet.")
     with right, st.expander("The model"):
         st.html(panels.table(panels.card_facts(hello.card).items()))
+    figures = panels.card_figures(hello.card)
+    if figures:
+        with right, st.expander("Its figures"):
+            st.html(panels.table(figures.items()))
 
 
 st.set_page_config(page_title="genrescope", page_icon=Path(__file__).parent / "component" / "icon.svg", layout="wide")

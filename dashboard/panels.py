@@ -223,13 +223,8 @@ def _while_it_fills(card: ModelCard) -> str:
     return "gives no label" if card.window_seconds > 2 * GATE_S else ""
 
 
-def _figure(value: float) -> str:
-    """A share or a number of files: that has no decimals."""
-    return f"{value:,.0f}" if value >= _LEAST_NUMBER else f"{value:.3f}"
-
-
 def card_facts(card: ModelCard) -> dict[str, str]:
-    """The model card by name of the fact: what it is, where it comes from, how good it is."""
+    """The model card by name of the fact: what it is and where it comes from."""
     facts = {
         "Model": card.name,
         "What it is": card.description,
@@ -240,7 +235,14 @@ def card_facts(card: ModelCard) -> dict[str, str]:
         "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
         "Trained on": card.provenance.data,
         "Measured by": card.provenance.protocol,
-        **{name.replace("_", " "): _figure(value) for name, value in card.metrics.items()},
         "Licence": card.provenance.licence,
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def card_figures(card: ModelCard) -> dict[str, str]:
+    """How good the model is, by name of the figure; numbers of files have no decimals."""
+    return {
+        name.replace("_", " "): f"{value:,.0f}" if value >= _LEAST_NUMBER else f"{value:.3f}"
+        for name, value in card.metrics.items()
+    }
