@@ -122,7 +122,8 @@ def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
     rows += [_row(data / "esc10", row, kind="other") for row in _read(data / "esc10")]
     rows += list(_silences(folder / "silence"))
     table = folder / "tracks.csv"
-    with table.open("w", newline="", encoding="utf-8") as file:
+    # At once: another command may be reading it.
+    with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         columns = ["path", "fold", "artist", "genre", "style", "quadrant", "kind", *names]
         for words in asked.values():
             columns += words
