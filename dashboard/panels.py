@@ -29,8 +29,6 @@ _STATE_NAMES = {
     VerdictState.SILENCE: "silence",
     VerdictState.UNSURE: "not sure",
 }
-_LEAST_NUMBER = 10
-"""A figure from here on counts something; temperatures and shares are below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ def history_rows(moments: Iterable[Moment], card: ModelCard, *, limit: int, now:
 
 def _heard(run: Run, card: ModelCard) -> str:
     """What one row says was heard."""
-    if run.instead is not None and run.state is not VerdictState.SILENCE:
+    if run.instead is not None:
         return f"{card.shown(run.instead)}, no {card.head.name}"
     if run.label is None:
         return _STATE_NAMES.get(run.state, "")
@@ -243,6 +241,6 @@ def card_facts(card: ModelCard) -> dict[str, str]:
 def card_figures(card: ModelCard) -> dict[str, str]:
     """How good the model is, by name of the figure; numbers of files have no decimals."""
     return {
-        name.replace("_", " "): f"{value:,.0f}" if value >= _LEAST_NUMBER else f"{value:.3f}"
+        name.replace("_", " "): f"{value:,.0f}" if name.split(".")[-1] == "files" else f"{value:.3f}"
         for name, value in card.metrics.items()
     }

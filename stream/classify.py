@@ -152,16 +152,14 @@ class _Collector:
         for mean, head in zip(means, self._card.heads, strict=True):
             if raw and is_for(head, self._card, raw):
                 mean.add(raw[head.name])
-        # In silence nothing is heard, whatever was before it.
-        instead = None if event.state is VerdictState.SILENCE else event.head.instead
         # A verdict holds from its sample until the next one's; the first also for what came before it.
         at = event.sample / self._rate if self.segments else 0.0
         if self.segments:
             last = self.segments[-1]
-            if (last.label, last.state, last.instead) == (event.label, event.state, instead):
+            if (last.label, last.state, last.instead) == (event.label, event.state, event.head.instead):
                 return
             self.segments[-1] = replace(last, end=at)
-        self.segments.append(Segment(at, at, event.label, event.state, instead))
+        self.segments.append(Segment(at, at, event.label, event.state, event.head.instead))
 
 
 def classify(

@@ -131,7 +131,7 @@ def test_history_rows_are_newest_first_and_leave_out_what_says_nothing() -> None
     ]
     # What has no label is told as what it is, and labels by what the card has people shown.
     other = [*(Moment(time, UNSURE, None, None, "speech") for time in range(3)), Moment(3, UNSURE, None, None)]
-    other += [Moment(time, SILENCE, None, None, "speech") for time in range(5, 9)]
+    other += [Moment(time, SILENCE, None, None) for time in range(5, 9)]
     assert [row["Heard"] for row in panels.history_rows(other, CARD, limit=5, now=9.0)] == [
         "silence",
         "not sure",

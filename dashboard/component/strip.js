@@ -41,9 +41,7 @@ class Strip {
 
   runs() {
     const runs = [];
-    for (const [time, state, label, confidence, other] of this.points) {
-      // In silence nothing is heard, whatever was before it.
-      const instead = state === "silence" ? null : other;
+    for (const [time, state, label, confidence, instead] of this.points) {
       const run = runs.at(-1);
       const near = run && time - run.end <= this.bounds.join_s;
       if (near) run.end = time;
