@@ -7,6 +7,7 @@ between seconds, samples and frames is here and nowhere else.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -237,6 +238,11 @@ class Given(_Spec):
     label: str
 
 
+def _shown(label: str, titles: Mapping[str, str]) -> str:
+    """Without a title, with blanks for underscores."""
+    return titles.get(label, label.replace("_", " "))
+
+
 class Head(_Spec):
     """One question the network answers, with how its answers are to be read.
 
@@ -267,8 +273,8 @@ class Head(_Spec):
         return self
 
     def shown(self, label: str) -> str:
-        """A label as people are shown it: without a title, with blanks for underscores."""
-        return self.titles.get(label, label.replace("_", " "))
+        """A label as people are shown it."""
+        return _shown(label, self.titles)
 
 
 class Architecture(_Spec):
@@ -363,7 +369,7 @@ class ModelCard(_Spec):
 
     def shown(self, label: str) -> str:
         """A label of any head as people are shown it."""
-        return self.titles.get(label, label.replace("_", " "))
+        return _shown(label, self.titles)
 
     @property
     def input_shapes(self) -> tuple[tuple[int, int], ...]:

@@ -12,7 +12,8 @@ import genrescope
 from models.errors import DatasetError
 from models.model_file import open_model
 from train.leaks import Leaks
-from train.pipeline import open_run
+from train.module import TrainingModule
+from train.pipeline import open_run, train_fold
 from train.plan import Plan
 from train.question import Question
 from train.record import read_record
@@ -134,20 +135,21 @@ def test_training_learns_from_copies_and_tests_none(music: Path, copies: Path, t
     assert "learned from the copies in copies.csv too" in card.provenance.protocol
 
 
-def test_copies_are_not_watched_while_training_learns_nor_calibrated_on(
-    music: Path, copies: Path, tmp_path: Path
+def test_copies_are_not_watched_while_training_learns(
+    music: Path, copies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Plan(
-        tables=(music,),
-        copies=copies,
-        test_fold=4,
-        calibration_fold=3,
-        name="x",
-        recipe="lidy-timbral",
-        group_column=None,
-    )
+    class Seen(Exception):
+        pass
+
+    def fit(module: TrainingModule, **_others: object) -> None:
+        raise Seen(module)
+
+    monkeypatch.setattr("train.pipeline.fit", fit)
+    plan = Plan(tables=(music,), copies=copies, test_fold=4, name="x", recipe="lidy-timbral")
     run = open_run(plan, tmp_path / "run", cache=tmp_path / "cache", workers=0, resume=False)
-    watched = [track.path for question in run.questions for track in question.in_folds({3}).tracks]
-    assert len(watched) == len(LABELS)
-    assert not set(watched) & {copy for each in run.copies.values() for copy in each}
-    assert len(run.copies) == 2 * FOLDS
+    with pytest.raises(Seen) as seen:
+        train_fold(run, test_fold=4, watched_fold=3, seed=0, resume=False)
+    (module,) = seen.value.args
+    # Three folds of three clips with the copies of two, and two of the first one; one fold of clips alone.
+    assert len(module.training_frames.paths) == 3 * (len(LABELS) + 2) + 1
+    assert sorted(path.parent.name for path in module.validation_frames.paths) == sorted(LABELS)

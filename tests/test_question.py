@@ -235,7 +235,7 @@ def test_what_is_given_must_be_an_answer(table, tmp_path, capsys, monkeypatch):
         (("funk=Funk",), "expected a label and its words .* got 'funk=Funk'"),
         (("yes",), "got 'yes'"),
         (("yes=",), "got 'yes='"),
-        (("yes=no",), "labels of rough by different words .* twice: no"),
+        (("yes=no",), "--title, rough: expected labels to be shown by different words"),
     ],
 )
 def test_titles_are_of_labels_and_tell_them_apart(table, titles, says):

@@ -109,7 +109,6 @@ class Plan(BaseModel):
 
     def card(self, questions: Sequence[Question], *, protocol: str, epochs: int, seed: int) -> ModelCard:
         """The card of a network about to be trained: not yet calibrated or measured."""
-        titles = self._titles()
         return self.make_recipe().card(
             name=self.name,
             description=self.description,
@@ -117,7 +116,7 @@ class Plan(BaseModel):
                 Head(
                     name=question.name,
                     labels=question.labels,
-                    titles={label: title for label, title in titles.items() if label in question.labels},
+                    titles=self._titles_of(question),
                     given=self._given(question.name),
                 )
                 for question in questions
@@ -150,12 +149,16 @@ class Plan(BaseModel):
             if label not in labels or not title:
                 raise ConfigError(f"expected a label and its words (--title), such as rnb=R&B, got {text!r}")
         for question in questions:
-            shown = [self._titles().get(label, label.replace("_", " ")) for label in question.labels]
-            if twice := sorted({words for words in shown if shown.count(words) > 1}):
-                raise ConfigError(f"expected labels of {question.name} by different words (--title), twice: {twice[0]}")
+            if titles := self._titles_of(question):
+                try:
+                    Head(name=question.name, labels=question.labels, titles=titles)
+                except ValidationError as error:
+                    said = error.errors()[0]["msg"].removeprefix("Value error, ")
+                    raise ConfigError(f"--title, {question.name}: {said}") from error
 
-    def _titles(self) -> dict[str, str]:
-        return dict(text.split("=", 1) for text in self.titles)
+    def _titles_of(self, question: Question) -> dict[str, str]:
+        titles = dict(text.split("=", 1) for text in self.titles)
+        return {label: titles[label] for label in question.labels if label in titles}
 
     def keep(self, folder: Path) -> None:
         """Write the plan into the run's folder, if there is none."""

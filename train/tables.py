@@ -61,16 +61,17 @@ def read_copies(table: Path, tracks: Sequence[Track]) -> dict[Path, tuple[Path, 
     of_no_track = []
     for row in rows:
         copy, original = (table.parent / (row[column] or "") for column in ("path", "copy_of"))
-        if copy.resolve() in known:
+        copied, tracks_of = copy.resolve(), known.get(original.resolve(), [])
+        if copied in known:
             raise DatasetError(f"table {table}: expected copies of tracks, {copy} is a track itself")
-        if copy.resolve() in listed:
+        if copied in listed:
             raise DatasetError(
                 f"table {table}: expected each copy once, as a copy of one track; {copy} is listed twice"
             )
-        listed.add(copy.resolve())
-        if original.resolve() not in known:
+        listed.add(copied)
+        if not tracks_of:
             of_no_track.append(original)
-        for path in known.get(original.resolve(), ()):
+        for path in tracks_of:
             copies[path] = (*copies.get(path, ()), copy)
     if copies and of_no_track:
         say(f"copies: {len(of_no_track)} of {len(rows)} rows are of no track here: {some(of_no_track)}")
