@@ -2,8 +2,8 @@
 
     python benchmarks/base.py --data DATA --runs RUNS
 
-DATA holds the folders emotify, 4q, music_speech and esc10, each with a tracks.csv, and teacher/musicnn_msd.npz. Without
-more it trains the recipe as it is, on every fold with three seeds. A variant is tried on fold 3 alone:
+DATA holds the folders emotify, 4q, music_speech and esc10, each with a tracks.csv. Without more it trains the recipe as
+it is, on every fold with three seeds. A variant is tried on fold 3 alone:
 
     python benchmarks/base.py --data DATA --runs RUNS --name narrow --note "narrower" --set width=16 --folds 3
 
@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import torch
 from base_page import render
 from filelock import FileLock
+from scipy.signal import chirp
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 from models.atomic_write import replacing, require_writable_file
@@ -52,7 +54,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS / "base.json"
 PAGE = DOCS / "base.md"
 FOLDS = (0, 1, 2, 3, 4)
-TEACHER = Path("teacher") / "musicnn_msd.npz"
+MADE = "made"
+"""The folder of the sounds that are in none of the sets."""
 KEPT = ("files", "file_accuracy", "file_balanced_accuracy", "file_macro_f1", "accuracy_at_80")
 """Figures of each head that the store keeps."""
 CALIBRATED = (
@@ -68,14 +71,17 @@ DESCRIPTION = "Names one of ten genres of music, its mood, what listeners may fe
 SOURCES = (
     "Emotify (333 excerpts of Magnatune tracks; Aljanaki, Wiering, Veltkamp 2015), 4Q audio (750 previews, 591 of them "
     "with one clear genre; Panda, Malheiro, Paiva 2018), GTZAN music/speech (102; Tzanetakis), ESC-10 (320; Piczak "
-    "2015) and made silence"
+    "2015), and made silence, noise and test tones"
 )
-LESSONS = "; taught by MusiCNN and two VGGs, which heard the Million Song Dataset and MagnaTagATune (Pons & Serra 2019)"
+LESSONS = (
+    "; taught by MusiCNN and two VGGs, which heard the Million Song Dataset and MagnaTagATune (Pons & Serra 2019), and "
+    "by BirdNET 2.4 (Kahl et al. 2021)"
+)
 LICENCE = (
     "CC BY-NC-SA 4.0 / research use: non-commercial; trained on Magnatune excerpts (Emotify), 4Q audio previews and "
     "GTZAN music/speech"
 )
-LICENCE_OF_LESSONS = ", taught by MusiCNN's weights (CC BY-NC-SA 4.0)"
+LICENCE_OF_LESSONS = ", taught by the weights of MusiCNN and BirdNET (CC BY-NC-SA 4.0)"
 _TITLES = (
     "hiphop=hip-hop",
     "latin=Latin",
@@ -87,7 +93,11 @@ _TITLES = (
     "Q4=calm",
 )
 """What people are shown of labels; of the quadrants, one word for each."""
-_SILENCES_PER_FOLD = 8
+_MADE_PER_FOLD = 8
+"""Silences, and as many noises and test tones."""
+_MADE_S = 6
+_SILENT_DB, _HEARD_DB = (-90.0, -65.0), (-45.0, -5.0)
+"""Levels (RMS, full scale) of what is made: no more than the hiss of an open line, and what is there to be heard."""
 _LEAST_TRACKS = {"genres": 5, "moods": 15}
 """A word that fewer tracks of 4q have is not asked for."""
 _IN_WORDS_OF_4Q = {"classical": "Classical", "electronic": "Electronic", "pop": "Pop/Rock", "rock": "Pop/Rock"}
@@ -100,8 +110,8 @@ _WINDOWS_A_FILE = 8
 def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
     """One table of all sets, in ``folder``, and the further questions to ask of it. Where a set does not answer, cells
     are empty; ``style`` is emotify's own genre, which tells pop from rock; ``genres`` and ``moods`` are all the words
-    that an encyclopedia has for a track of 4q, in equal shares, where ``genre`` is one clear word or none. Silence is
-    in none of the sets: some is made, from digital nothing to the hiss of an open line."""
+    that an encyclopedia has for a track of 4q, in equal shares, where ``genre`` is one clear word or none. Silence,
+    steady noise and test tones are in none of the sets: some are made."""
     rows: list[dict[str, str]] = []
     with (data / "emotify" / "emotions.csv").open(newline="", encoding="utf-8") as file:
         emotions = {row.pop("path"): row for row in csv.DictReader(file)}
@@ -120,7 +130,7 @@ def write_table(data: Path, folder: Path) -> tuple[Path, list[str]]:
         rows.append(_row(data / "4q", row, **known, **words))
     rows += [_row(data / "music_speech", row, kind=row["label"]) for row in _read(data / "music_speech")]
     rows += [_row(data / "esc10", row, kind="other") for row in _read(data / "esc10")]
-    rows += list(_silences(folder / "silence"))
+    rows += list(_made(folder / MADE))
     table = folder / "tracks.csv"
     # At once: another command may be reading it.
     with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -162,20 +172,48 @@ def _row(folder: Path, row: dict[str, str], **answers: str) -> dict[str, str]:
     return {"path": str((folder / row["path"]).resolve()), "fold": row["fold"], **answers}
 
 
-def _silences(folder: Path) -> Iterator[dict[str, str]]:
+def _made(folder: Path) -> Iterator[dict[str, str]]:
+    """Silence, from digital nothing to the hiss of an open line; the same hiss, from brown to blue, loud enough to be
+    heard; and hum, tones, beeps and sweeps."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    for number in range(_SILENCES_PER_FOLD * len(FOLDS)):
-        path = folder / f"{number}.flac"
-        samples = random.standard_normal(6 * _RATE_HZ)
-        # From white to brown, from nothing to -65 dB of full scale.
-        spectrum = np.fft.rfft(samples)
-        spectrum /= np.maximum(np.arange(len(spectrum)), 20.0) ** random.uniform(0.0, 1.0)
-        samples = np.fft.irfft(spectrum)
-        samples *= 10 ** (random.uniform(-90.0, -65.0) / 20) / samples.std() * (number % 8 > 0)
-        if not path.exists():
-            soundfile.write(path, samples, _RATE_HZ, subtype="PCM_24")
-        yield {"path": str(path.resolve()), "fold": str(number % len(FOLDS)), "kind": "silence"}
+    for number in range(_MADE_PER_FOLD * len(FOLDS)):
+        fold = str(number % len(FOLDS))
+        for name, kind, samples, level_db in (
+            ("silence", "silence", _noise(random), random.uniform(*_SILENT_DB)),
+            ("noise", "other", _noise(random), random.uniform(*_HEARD_DB)),
+            ("tone", "other", _tone(random, number // len(FOLDS)), random.uniform(*_HEARD_DB)),
+        ):
+            level = 0.0 if name == "silence" and number % 8 == 0 else 10 ** (level_db / 20) / samples.std()
+            path = folder / f"{name}-{number}.flac"
+            if not path.exists():
+                soundfile.write(path, np.clip(level * samples, -1.0, 1.0), _RATE_HZ, subtype="PCM_24")
+            yield {"path": str(path.resolve()), "fold": fold, "kind": kind}
+
+
+def _noise(random: np.random.Generator) -> npt.NDArray[np.float64]:
+    spectrum = np.fft.rfft(random.standard_normal(_MADE_S * _RATE_HZ))
+    return np.fft.irfft(spectrum / np.maximum(np.arange(len(spectrum)), 20.0) ** random.uniform(-0.5, 1.0))
+
+
+def _tone(random: np.random.Generator, number: int) -> npt.NDArray[np.float64]:
+    """Of four sorts, by ``number``."""
+    seconds = np.arange(_MADE_S * _RATE_HZ) / _RATE_HZ
+    hz = 2.0 ** random.uniform(6.0, 12.5)
+    sine: npt.NDArray[np.float64] = np.sin(2 * np.pi * hz * seconds)
+    match number % 4:
+        case 0:
+            return sine
+        case 1:
+            mains = random.choice([50.0, 60.0])
+            return np.sum(
+                [np.sin(2 * np.pi * n * mains * seconds) * random.uniform() / n for n in range(1, 20)], axis=0
+            )
+        case 2:
+            return sine * (seconds % (period := random.uniform(0.2, 1.5)) < period / 2)
+        case _:
+            ends = random.permutation([2.0 ** random.uniform(6.0, 8.0), 2.0 ** random.uniform(11.0, 12.9)])
+            return np.asarray(chirp(seconds, ends[0], _MADE_S, ends[1], method="logarithmic"))
 
 
 def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
@@ -262,8 +300,8 @@ def ship(run: Run, model: Path, *, name: str) -> None:
 
 
 def _music_auroc(record: Record) -> float:
-    """How well the probability of music tells it from speech and everyday sounds; made silence would be too easy."""
-    heard = [file for file in record.files if file.label != "silence"]
+    """How well the probability of music tells it from speech and everyday sounds; made ones would be too easy."""
+    heard = [file for file in record.files if Path(file.name).parent.name != MADE]
     music = record.labels.index("music")
     return float(
         roc_auc_score([file.label == "music" for file in heard], [file.live.probabilities[music] for file in heard])
@@ -306,14 +344,6 @@ def parse_settings(texts: list[str]) -> dict[str, str | int | float]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def teacher_of(arguments: argparse.Namespace) -> Path | None:
-    """The .npz that ``--teacher`` names; None for "none"."""
-    if str(arguments.teacher) == "none":
-        return None
-    named: Path | None = arguments.teacher
-    return named or arguments.data / TEACHER
-
-
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -323,7 +353,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=list(FOLDS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--teacher", type=Path, help=f"an .npz, or the word none (default: DATA/{TEACHER})")
+    parser.add_argument("--teacher", type=Path, help="the lessons that benchmarks/teach.py writes (default: none)")
     parser.add_argument("--copies", type=Path, help="the table that benchmarks/speeds.py writes")
     parser.add_argument("--name", default="base", help="what the variant is called")
     parser.add_argument("--note", default="the recipe as it is", help="what is different about it")
@@ -335,7 +365,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     table, also = write_table(arguments.data, folder)
     settings = parse_settings(arguments.settings)
-    teacher = teacher_of(arguments)
+    teacher: Path | None = arguments.teacher
     plan = Plan(
         recipe="base",
         settings={"precision": "bf16-mixed", **settings},

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from base import TEACHER, keep, parse_settings, teacher_of, write_table
+from base import keep, parse_settings, write_table
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "genrescope" / "features")
     parser.add_argument("--name", default="base", help="the variant of benchmarks/base.py, or a new one")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--teacher", type=Path, help=f"as of the variant (default: DATA/{TEACHER})")
+    parser.add_argument("--teacher", type=Path, help="as of the variant (default: none)")
     parser.add_argument("--no-embeddings", action="store_true", help="where no networks of all folds are in RUNS")
     arguments = parser.parse_args()
     folder = arguments.runs / "table"
@@ -132,7 +132,7 @@ def main() -> None:
             tables=(exchanged(table, folder, first=first),),
             group_column="artist",
             leaks=Leaks.DROP,
-            teacher=teacher_of(arguments),
+            teacher=arguments.teacher,
             test_fold=_TESTED,
             name=f"{arguments.name}-{first}",
         )
