@@ -209,6 +209,9 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         assert window.locator(".lead").inner_text() == "It sounds like"
         # The strip says the same.
         window.locator(".legend li", has_text="speech").wait_for(timeout=OPEN_MS)
+        # Of what has ended it is said in the past.
+        show.link.publish(Health(CHANNEL, HealthState.ENDED, now, now + 3600, "demo", name))
+        window.locator(".lead", has_text="The last thing it heard").wait_for(timeout=OPEN_MS)
         assert watched.foreign == []
     finally:
         show.stop()

@@ -65,8 +65,9 @@ class VerdictView {
     // Between verdicts time goes on; after the end of the audio it does not.
     const at = known.state === "ended" ? verdict.time : Math.max(verdict.time, Math.min(now, verdict.time + 2));
     const heldS = at - verdict.since;
+    const lead = known.state === "ended" ? "The last thing it heard" : "It sounds like";
     if (verdict.instead && verdict.state !== "silence") {
-      return { state: "unsure", label: labelText(verdict.instead), detail: `for ${wholeSecondsText(heldS)}`, lead: "It sounds like" };
+      return { state: "unsure", label: labelText(verdict.instead), detail: `for ${wholeSecondsText(heldS)}`, lead };
     }
     if (verdict.state === "warming-up") return this.warmingUp(verdict, at);
     if (verdict.state === "silence") {
@@ -79,7 +80,7 @@ class VerdictView {
       state: "decided",
       label: labelText(verdict.label),
       detail: `${percentText(verdict.confidence ?? 0)} sure · for ${wholeSecondsText(heldS)}`,
-      lead: known.state === "ended" ? "The last thing it heard" : "It sounds like",
+      lead,
       colour: this.hello.labels.indexOf(verdict.label),
     };
   }
