@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import onnx
@@ -66,7 +65,9 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
 
 def without_heads(network: nn.Module, card: ModelCard, names: Collection[str]) -> tuple[nn.Module, ModelCard]:
     """The network and its card without the heads of these ``names``; the network is changed."""
-    network.heads = cast(Heads, network.heads).without(names)
+    for module in list(network.modules()):
+        if isinstance(heads := getattr(module, "heads", None), Heads):
+            module.heads = heads.without(names)
     return network, card.model_copy(update={"heads": tuple(head for head in card.heads if head.name not in names)})
 
 
