@@ -38,7 +38,7 @@ from models.atomic_write import replacing, require_writable_file
 from models.model_file import open_model
 from train.cross_validation import cross_validate, make_model_of_all
 from train.evaluate import windows_of
-from train.export import load_checkpoint
+from train.export import PUPIL_PREFIX, load_checkpoint, read_checkpoint
 from train.leaks import Leaks
 from train.machine import describe_machine
 from train.pipeline import Run, open_run, train_fold
@@ -210,7 +210,8 @@ def _tone(random: np.random.Generator, number: int) -> npt.NDArray[np.float64]:
                 [np.sin(2 * np.pi * n * mains * seconds) * random.uniform() / n for n in range(1, 20)], axis=0
             )
         case 2:
-            return sine * (seconds % (period := random.uniform(0.2, 1.5)) < period / 2)
+            period = random.uniform(0.2, 1.5)
+            return sine * (seconds % period < period / 2)
         case _:
             ends = random.permutation([2.0 ** random.uniform(6.0, 8.0), 2.0 ** random.uniform(11.0, 12.9)])
             return np.asarray(chirp(seconds, ends[0], _MADE_S, ends[1], method="logarithmic"))
@@ -242,7 +243,7 @@ def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
     how much of the teacher's ear it has, by files that it has not heard."""
     assert run.teacher is not None
     network, card = load_checkpoint(checkpoint)
-    pupil = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    _, weights = read_checkpoint(checkpoint)
     learned = all_tracks([question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions])
     teacher = run.teacher.standardised([track.path for track in learned])
     answered, said = [], []
@@ -252,7 +253,7 @@ def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
         lessons = teacher.lessons([track.path] * len(places), (places * card.window.hop_frames).tolist())
         with torch.inference_mode():
             embedded = network.embed(torch.from_numpy(np.ascontiguousarray(windows[places])))
-        answered.append(embedded @ pupil["pupil.weight"].T + pupil["pupil.bias"])
+        answered.append(embedded @ weights[f"{PUPIL_PREFIX}weight"].T + weights[f"{PUPIL_PREFIX}bias"])
         said.append(lessons)
     truth, answer = torch.cat(said), torch.cat(answered)
     known = ~truth.isnan().any(1)

@@ -41,17 +41,9 @@ class Joined(nn.Module):
         """The members' embeddings in a row, (batch, embedding)."""
         return torch.cat([cast(Any, member).embed(features) for member in self.members], dim=1)
 
-    def answer(self, embedded: Tensor) -> dict[str, Tensor]:
-        """Each head's logits of what ``embed`` returned."""
-        parts = embedded.chunk(len(self.members), dim=1)
-        return _mean([cast(Any, member).answer(part) for member, part in zip(self.members, parts, strict=True)])
-
     def forward(self, features: Tensor, second: Tensor | None = None) -> dict[str, Tensor]:
         """Inputs as a member's; returns each head's logits, (batch, classes)."""
         # Not ``*features``: torch's exporter would take them for one input.
         inputs = (features,) if second is None else (features, second)
-        return _mean([member(*inputs) for member in self.members])
-
-
-def _mean(answers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([answer[name] for answer in answers]).mean(0) for name in answers[0]}
+        answers = [member(*inputs) for member in self.members]
+        return {name: torch.stack([answer[name] for answer in answers]).mean(0) for name in answers[0]}

@@ -285,6 +285,11 @@ class Architecture(_Spec):
     settings: dict[str, int | float | str] = {}
     networks: Annotated[int, Field(ge=1)] = 1
 
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return self.name if self.networks == 1 else f"{self.name}, {self.networks} networks together"
+
 
 class Provenance(_Spec):
     """Where the weights come from: enough to make them again, and to know what one may do with them."""

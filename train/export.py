@@ -12,7 +12,7 @@ import onnx
 import onnxscript
 import torch
 from onnxscript import optimizer
-from torch import nn
+from torch import Tensor, nn
 
 from models.architectures import build
 from models.atomic_write import replacing
@@ -28,12 +28,12 @@ OPSET = 20
 PARITY = 1e-4
 """Greatest difference between torch's and ONNX Runtime's probabilities for a model to be written."""
 
-NETWORK_PREFIX = "network."
-"""Of the network's weights in a checkpoint. Others are of training only: what listens to a teacher."""
+NETWORK_PREFIX, PUPIL_PREFIX = "network.", "pupil."
+"""Of the weights in a checkpoint, those of the network, and those of training only: what says what a teacher would."""
 
 
-def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
-    """The network with its trained weights, ready to score, and its card.
+def read_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    """Its card, and all of its weights by their names, those of training only too.
 
     Raises:
         ModelFileError: missing, not a checkpoint of ours, or damaged. Nothing in the file is run.
@@ -48,10 +48,18 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
         raise ModelFileError(
             f"checkpoint {path}: expected one written by `genrescope train`, this one is damaged or of another program"
         ) from error
-    card = ModelCard.from_json(card_json)
+    return ModelCard.from_json(card_json), weights
+
+
+def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
+    """The network with its trained weights, ready to score, and its card.
+
+    Raises:
+        ModelFileError: as ``read_checkpoint``.
+    """
+    card, weights = read_checkpoint(path)
     network = build(card)
     try:
-        # Others are of training only: what listens to a teacher.
         ours = {
             name.removeprefix(NETWORK_PREFIX): values
             for name, values in weights.items()

@@ -276,7 +276,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the card in, with the epochs done so far, so that a checkpoint can be exported by itself."""
-        provenance = self.card.provenance.model_copy(update={"epochs": self.current_epoch + 1})
+        provenance = self.card.provenance.model_copy(update={"epochs": self.current_epoch + 1, "seed": self.seed})
         checkpoint[CARD_KEY] = self.card.model_copy(update={"provenance": provenance}).to_json()
         checkpoint[IDENTITY_KEY] = self.identity()
 

@@ -26,7 +26,7 @@ from train.calibration import ScoredTracks, calibrate_heads
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card, without_heads
 from train.features import RECODINGS, TrackFeatures, read_features
-from train.join import join
+from train.join import join, require_joined
 from train.leakage import without_leaks
 from train.leaks import Leaks
 from train.learning_rate import PICTURE_NAME, find_learning_rate
@@ -118,7 +118,11 @@ class Run:
         and_copies = f" and {copies:,} of their copies" if copies else ""
         about = "; ".join([describe_counts(tracks[0].tracks), *map(_in_short, tracks[1:])])
         words = f"training on {counted(known, 'track')}{and_copies} ({about})"
-        networks = []
+        if recipe.networks > 1:
+            require_joined(folder, card)
+        # A range test is made once: the networks differ by chance, not by their settings.
+        rate = None if like is None else like.learning_rate
+        networks: list[Fitted] = []
         for number in range(recipe.networks):
             place = folder if recipe.networks == 1 else folder / network_name(number)
             module = TrainingModule(
@@ -131,8 +135,8 @@ class Run:
                 number=number,
             )
             limit = None if max_minutes is None else max_minutes / recipe.networks
-            networks.append(self._fit(module, place, words=words, resume=resume, like=like, max_minutes=limit))
-            words = "training on the same"
+            networks.append(self._fit(module, place, words=words, resume=resume, rate=rate, max_minutes=limit))
+            rate = networks[0].learning_rate
         return networks[0] if recipe.networks == 1 else join(networks, folder, card)
 
     def _fit(
@@ -142,13 +146,13 @@ class Run:
         *,
         words: str,
         resume: bool,
-        like: Fitted | None,
+        rate: float | None,
         max_minutes: float | None,
     ) -> Fitted:
-        """One network; ``words`` say what it is trained on."""
+        """One network, at a learning ``rate`` if it is known; ``words`` say what it learns from."""
         name = folder.relative_to(self.folder)
-        if like is not None:
-            module.learning_rate = like.learning_rate
+        if rate is not None:
+            module.learning_rate = rate
         elif self.plan.find_learning_rate:
             module.learning_rate = find_learning_rate(module, folder=folder, resume=resume, execution=self.execution)
             say(f"{name}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
