@@ -38,7 +38,7 @@ from models.atomic_write import replacing, require_writable_file
 from models.model_file import open_model
 from train.cross_validation import cross_validate, make_model_of_all
 from train.evaluate import windows_of
-from train.export import PUPIL_PREFIX, load_checkpoint, read_checkpoint
+from train.export import load_checkpoint
 from train.leaks import Leaks
 from train.machine import describe_machine
 from train.pipeline import Run, open_run, train_fold
@@ -243,7 +243,7 @@ def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
     how much of the teacher's ear it has, by files that it has not heard."""
     assert run.teacher is not None
     network, card = load_checkpoint(checkpoint)
-    _, weights = read_checkpoint(checkpoint)
+    pupil = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     learned = all_tracks([question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions])
     teacher = run.teacher.standardised([track.path for track in learned])
     answered, said = [], []
@@ -253,7 +253,7 @@ def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
         lessons = teacher.lessons([track.path] * len(places), (places * card.window.hop_frames).tolist())
         with torch.inference_mode():
             embedded = network.embed(torch.from_numpy(np.ascontiguousarray(windows[places])))
-        answered.append(embedded @ weights[f"{PUPIL_PREFIX}weight"].T + weights[f"{PUPIL_PREFIX}bias"])
+        answered.append(embedded @ pupil["pupil.weight"].T + pupil["pupil.bias"])
         said.append(lessons)
     truth, answer = torch.cat(said), torch.cat(answered)
     known = ~truth.isnan().any(1)

@@ -226,7 +226,7 @@ def card_facts(card: ModelCard) -> dict[str, str]:
     facts = {
         "Model": card.name,
         "What it is": card.description,
-        "Network": card.architecture.shown,
+        "Network": card.architecture.name,
         "Labels": ", ".join(card.head.shown(label) for label in card.head.labels),
         "Hears": f"{seconds(card.window_seconds)} at a time: {card.hears}",
         "While that fills": _while_it_fills(card),

@@ -12,7 +12,6 @@ from models import benito, lidy, veselinov
 from models.base import BaseNetwork
 from models.benito import BenitoNetwork
 from models.errors import ConfigError, ModelFileError
-from models.joined import Joined
 from models.lidy import LidyNetwork
 from models.spec import ModelCard
 from models.veselinov import VeselinovNetwork
@@ -79,10 +78,6 @@ def build(card: ModelCard) -> nn.Module:
         )
     heads = {head.name: len(head.labels) for head in card.heads}
     try:
-        networks = [
-            ARCHITECTURES[name](inputs=card.input_shapes, heads=heads, **settings)
-            for _ in range(card.architecture.networks)
-        ]
+        return ARCHITECTURES[name](inputs=card.input_shapes, heads=heads, **settings)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the architecture {name!r} does not take the settings {settings}: {error}") from error
-    return networks[0] if len(networks) == 1 else Joined(networks)

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION: Final = 5
+FORMAT_VERSION: Final = 4
 """Version of the card's layout; a reader refuses a card with a higher number. Each only adds to the one before: format
 2 kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given; 4
-what people are shown of labels; 5 several networks that answer together."""
+what people are shown of labels."""
 
 Positive = Annotated[int, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -278,17 +278,10 @@ class Head(_Spec):
 
 
 class Architecture(_Spec):
-    """Which network the weights belong to: a name known to ``models.architectures`` and its settings; and how many
-    ``networks`` of it answer together, see ``models.joined``."""
+    """Which network the weights belong to: a name known to ``models.architectures`` and its settings."""
 
     name: Annotated[str, Field(min_length=1)]
     settings: dict[str, int | float | str] = {}
-    networks: Annotated[int, Field(ge=1)] = 1
-
-    @property
-    def shown(self) -> str:
-        """For people."""
-        return self.name if self.networks == 1 else f"{self.name}, {self.networks} networks together"
 
 
 class Provenance(_Spec):
@@ -310,7 +303,7 @@ class ModelCard(_Spec):
     ``provenance.protocol``; ``decision`` is how the recipe judges a file.
     """
 
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1)]
     description: str
     architecture: Architecture

@@ -53,7 +53,7 @@ def test_the_list_for_programs_has_the_papers_numbers(capsys):
     }
     magnitudes, samples = (1025, 129), (1024, 128)
     assert listed == {
-        "base": ([(80, 138)], 2 * 718_924, 2.8),
+        "base": ([(80, 138)], 718_924, 2.8),
         "xu,2": ([(128, 240)], 5_794_730, 5.57),
         "xu,1": ([(128, 120)], 2_722_730, 2.79),
         "lidy-timbral,40x80": ([(40, 80)], 563_840, 2.82),

@@ -27,7 +27,7 @@ GENRE, MOOD = Head(name="genre", labels=("a", "b", "c")), Head(name="mood", labe
 
 
 def card(*heads: Head, name: str = "base", **settings: object) -> ModelCard:
-    recipe = make_recipe(name, {"networks": 1, **settings})
+    recipe = make_recipe(name, settings)
     provenance = Provenance(data="", protocol="", epochs=0, seed=0, commit="", licence="")
     return recipe.card(name="test", heads=heads, provenance=provenance)
 
@@ -81,7 +81,6 @@ def test_every_network_keeps_its_answers_under_the_name_of_heads(name: str) -> N
     [
         (card(GENRE, name="lidy-timbral"), "same network.*lidy-timbral.*base"),
         (card(GENRE, width=24), "same network.*24.*16"),
-        (card(GENRE, networks=2), "a model of 2 networks to start from, it is of 1: --set networks=1"),
         (card(GENRE, n_mels=64), "same features"),
     ],
 )
@@ -121,19 +120,7 @@ def test_train_starts_from_a_model_of_other_labels(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = write_table(tmp_path / "music")
-    arguments = [
-        "train",
-        "--table",
-        table,
-        "--recipe",
-        "base",
-        "--set",
-        "networks=1",
-        "--epochs",
-        1,
-        "--output",
-        tmp_path / "out",
-    ]
+    arguments = ["train", "--table", table, "--recipe", "base", "--epochs", 1, "--output", tmp_path / "out"]
     arguments += ["--cache", tmp_path / "cache", "--workers", 0, "--set", "segments_per_file=2", "--start-from", model]
     missing = [str(argument) for argument in arguments]
     missing[missing.index(str(model))] = str(tmp_path / "missing.onnx")

@@ -72,31 +72,26 @@ class CheckpointFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
-        """See ``write_checkpoint``."""
-        write_checkpoint(checkpoint, Path(path))
+        """Replace ``path``.
 
-
-def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Replace ``path``.
-
-    Raises:
-        TrainingError: it cannot be written (the disk is full); the old file is untouched.
-    """
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (WriteError, RuntimeError) as error:
-        # Where a write fails or is interrupted, torch raises an error of its own on top.
-        reason = error.__cause__ if isinstance(error, WriteError) else error.__context__
-        if isinstance(reason, KeyboardInterrupt):
-            raise reason from None
-        if not isinstance(reason, OSError):
-            raise
-        raise TrainingError(
-            f"cannot write {path} ({reason.strerror}): what was there is kept; make room, then give --resume"
-        ) from error
+        Raises:
+            TrainingError: it cannot be written (the disk is full); the old file is untouched.
+        """
+        try:
+            with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (WriteError, RuntimeError) as error:
+            # Where a write fails or is interrupted, torch raises an error of its own on top.
+            reason = error.__cause__ if isinstance(error, WriteError) else error.__context__
+            if isinstance(reason, KeyboardInterrupt):
+                raise reason from None
+            if not isinstance(reason, OSError):
+                raise
+            raise TrainingError(
+                f"cannot write {path} ({reason.strerror}): what was there is kept; make room, then give --resume"
+            ) from error
 
 
 def early_stopping(patience: int) -> EarlyStopping | None:

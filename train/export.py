@@ -6,13 +6,14 @@ import logging
 import warnings
 from collections.abc import Collection
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
 import onnxscript
 import torch
 from onnxscript import optimizer
-from torch import Tensor, nn
+from torch import nn
 
 from models.architectures import build
 from models.atomic_write import replacing
@@ -28,12 +29,12 @@ OPSET = 20
 PARITY = 1e-4
 """Greatest difference between torch's and ONNX Runtime's probabilities for a model to be written."""
 
-NETWORK_PREFIX, PUPIL_PREFIX = "network.", "pupil."
-"""Of the weights in a checkpoint, those of the network, and those of training only: what says what a teacher would."""
+NETWORK_PREFIX = "network."
+"""Of the network's weights in a checkpoint. Others are of training only: what listens to a teacher."""
 
 
-def read_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    """Its card, and all of its weights by their names, those of training only too.
+def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
+    """The network with its trained weights, ready to score, and its card.
 
     Raises:
         ModelFileError: missing, not a checkpoint of ours, or damaged. Nothing in the file is run.
@@ -48,18 +49,10 @@ def read_checkpoint(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
         raise ModelFileError(
             f"checkpoint {path}: expected one written by `genrescope train`, this one is damaged or of another program"
         ) from error
-    return ModelCard.from_json(card_json), weights
-
-
-def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
-    """The network with its trained weights, ready to score, and its card.
-
-    Raises:
-        ModelFileError: as ``read_checkpoint``.
-    """
-    card, weights = read_checkpoint(path)
+    card = ModelCard.from_json(card_json)
     network = build(card)
     try:
+        # Others are of training only: what listens to a teacher.
         ours = {
             name.removeprefix(NETWORK_PREFIX): values
             for name, values in weights.items()
@@ -73,9 +66,7 @@ def load_checkpoint(path: Path) -> tuple[nn.Module, ModelCard]:
 
 def without_heads(network: nn.Module, card: ModelCard, names: Collection[str]) -> tuple[nn.Module, ModelCard]:
     """The network and its card without the heads of these ``names``; the network is changed."""
-    for module in list(network.modules()):
-        if isinstance(heads := getattr(module, "heads", None), Heads):
-            module.heads = heads.without(names)
+    network.heads = cast(Heads, network.heads).without(names)
     return network, card.model_copy(update={"heads": tuple(head for head in card.heads if head.name not in names)})
 
 

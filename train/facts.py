@@ -13,7 +13,7 @@ def facts(records: Sequence[Record], latency: Latency | None) -> tuple[tuple[str
     record, card = records[0], records[0].card
     known = {
         "Network": ", ".join(
-            [card.architecture.shown, *(f"{k} {v}" for k, v in sorted(card.architecture.settings.items()))]
+            [card.architecture.name, *(f"{k} {v}" for k, v in sorted(card.architecture.settings.items()))]
         ),
         "Hears": f"{card.hears}, {card.window_seconds:.2f} s; a new window every {card.hop_seconds:.2f} s",
         "Parameters": "" if record.parameters is None else f"{record.parameters:,}",

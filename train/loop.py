@@ -85,8 +85,7 @@ class Execution:
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A trained network: its ``checkpoint``, that of the ``best_epoch`` if there was early stopping; the ``epochs`` run
-    and the ``minutes`` they took, over all resumes; why it ended. Kept as ``fitted.json`` beside the checkpoint. Of
-    several that were joined, ``best_epoch`` is the mean of theirs."""
+    and the ``minutes`` they took, over all resumes; why it ended. Kept as ``fitted.json`` beside the checkpoint."""
 
     checkpoint: Path
     learning_rate: float

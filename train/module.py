@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from models.architectures import build
 from models.errors import ConfigError
-from models.joined import one_of
 from models.model_file import CARD_KEY
 from models.normalise import Normaliser
 from models.spec import ModelCard
@@ -70,8 +69,7 @@ class TrainingModule(lightning.LightningModule):
     """A card's network with the recipe's optimiser and batches; its checkpoints carry the card and what else decides
     how training goes on.
 
-    Of a card of several networks it is the one of this ``number``, and so are its checkpoints. With ``start`` it begins
-    with the weights of that model. ``learning_rate`` is the recipe's and may be set before
+    With ``start`` it begins with the weights of that model. ``learning_rate`` is the recipe's and may be set before
     training. With ``compiled`` the network runs through ``torch.compile``, in every process of its own; names in
     checkpoints stay the same.
     """
@@ -85,23 +83,22 @@ class TrainingModule(lightning.LightningModule):
         validation: LabelledFrames | None,
         seed: int,
         start: Path | None = None,
-        number: int = 0,
     ) -> None:
         super().__init__()
-        self.card, self.recipe, self.seed = one_of(card), recipe, seed
+        self.card, self.recipe, self.seed = card, recipe, seed
         self.training_frames, self.validation_frames = training, validation
         torch.manual_seed(seed)
         # Channels last: the same numbers, and the convolutions of one channel take half the time on a processor.
-        self.network: Any = build(self.card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Any = build(card).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if isinstance(normaliser := getattr(self.network, "normalise", None), Normaliser):
             normaliser.fit(training.frames_of(0))
         self._start = "fresh weights"
         if start is not None:
-            start_from(self.network, card, start, number=number)
+            start_from(self.network, card, start)
             self._start = describe(start)
         self.pupil: nn.Linear | None = None
         if training.teacher is not None:
-            self.pupil = nn.Linear(embedding_length(self.card), training.teacher.outputs)
+            self.pupil = nn.Linear(embedding_length(card), training.teacher.outputs)
         for at, (targets, of_shares) in enumerate(zip(training.targets, training.of_shares, strict=True)):
             # Evened out, other shares would be learned than the raters' own.
             balance = 0.0 if of_shares else recipe.balance
@@ -254,7 +251,7 @@ class TrainingModule(lightning.LightningModule):
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be one of this training; plain values by name."""
-        recipe = self.recipe.model_dump(mode="json", exclude={"epochs", "learning_rate", "networks"})
+        recipe = self.recipe.model_dump(mode="json", exclude={"epochs", "learning_rate"})
         if self.recipe.schedule == "one-cycle":
             recipe["epochs"] = self.recipe.epochs
         return {
@@ -276,7 +273,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the card in, with the epochs done so far, so that a checkpoint can be exported by itself."""
-        provenance = self.card.provenance.model_copy(update={"epochs": self.current_epoch + 1, "seed": self.seed})
+        provenance = self.card.provenance.model_copy(update={"epochs": self.current_epoch + 1})
         checkpoint[CARD_KEY] = self.card.model_copy(update={"provenance": provenance}).to_json()
         checkpoint[IDENTITY_KEY] = self.identity()
 

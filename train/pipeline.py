@@ -26,7 +26,6 @@ from train.calibration import ScoredTracks, calibrate_heads
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card, without_heads
 from train.features import RECODINGS, TrackFeatures, read_features
-from train.join import join, require_joined
 from train.leakage import without_leaks
 from train.leaks import Leaks
 from train.learning_rate import PICTURE_NAME, find_learning_rate
@@ -37,7 +36,7 @@ from train.plan import Plan
 from train.progress import say
 from train.question import Question, all_tracks, require_answers
 from train.record import Record, training_in
-from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name, network_name
+from train.run_folder import FINAL, HELD_OUT, MODEL_NAME, RECORDS_NAME, fold_name
 from train.segments import LabelledFrames
 from train.soft_targets import soft_targets
 from train.split import split_by_fold
@@ -92,8 +91,8 @@ class Run:
         like: Fitted | None = None,
         max_minutes: float | None = None,
     ) -> Fitted:
-        """Train the recipe's network, or its networks one after the other, in the sub-folder ``stage`` on some folds,
-        watched on others; with another seed than the plan's if given. Of several networks each has seeds of its own.
+        """Train one network in the sub-folder ``stage`` on some folds, watched on others; with another seed than the
+        plan's if given.
 
         ``like`` an earlier one: with its learning rate and, if it was stopped early, for as many epochs as were best.
         """
@@ -111,57 +110,30 @@ class Run:
             if recipe.soft_targets:
                 given = next((head.given for head in card.heads if head.given), None)
                 soft = soft_targets(teacher, learned, given, balance=recipe.balance)
-        training_frames = LabelledFrames.join(learned, self.features.features, teacher, soft, self.features.recoded)
-        watched_frames = LabelledFrames.join(watched, self.features.features) if validation else None
-        known = len(all_tracks(tracks))
-        copies = len(all_tracks(learned)) - known
-        and_copies = f" and {copies:,} of their copies" if copies else ""
-        about = "; ".join([describe_counts(tracks[0].tracks), *map(_in_short, tracks[1:])])
-        words = f"training on {counted(known, 'track')}{and_copies} ({about})"
-        if recipe.networks > 1:
-            require_joined(folder, card)
-        # A range test is made once: the networks differ by chance, not by their settings.
-        rate = None if like is None else like.learning_rate
-        networks: list[Fitted] = []
-        for number in range(recipe.networks):
-            place = folder if recipe.networks == 1 else folder / network_name(number)
-            module = TrainingModule(
-                card,
-                recipe,
-                training=training_frames,
-                validation=watched_frames,
-                seed=seed * recipe.networks + number,
-                start=self.plan.start,
-                number=number,
-            )
-            limit = None if max_minutes is None else max_minutes / recipe.networks
-            networks.append(self._fit(module, place, words=words, resume=resume, rate=rate, max_minutes=limit))
-            rate = networks[0].learning_rate
-        return networks[0] if recipe.networks == 1 else join(networks, folder, card)
-
-    def _fit(
-        self,
-        module: TrainingModule,
-        folder: Path,
-        *,
-        words: str,
-        resume: bool,
-        rate: float | None,
-        max_minutes: float | None,
-    ) -> Fitted:
-        """One network, at a learning ``rate`` if it is known; ``words`` say what it learns from."""
-        name = folder.relative_to(self.folder)
-        if rate is not None:
-            module.learning_rate = rate
+        module = TrainingModule(
+            card,
+            recipe,
+            training=LabelledFrames.join(learned, self.features.features, teacher, soft, self.features.recoded),
+            validation=LabelledFrames.join(watched, self.features.features) if validation else None,
+            seed=seed,
+            start=self.plan.start,
+        )
+        if like is not None:
+            module.learning_rate = like.learning_rate
         elif self.plan.find_learning_rate:
             module.learning_rate = find_learning_rate(module, folder=folder, resume=resume, execution=self.execution)
-            say(f"{name}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
+            say(f"{stage}: learning rate {module.learning_rate:g}, by a range test: {folder / PICTURE_NAME}")
         done = resume and is_over(module, folder, max_minutes=max_minutes)
         if not done:
-            say(f"{name}: {words}, {counted(module.recipe.epochs, 'epoch')}")
+            epochs = counted(recipe.epochs, "epoch")
+            about = "; ".join([describe_counts(tracks[0].tracks), *map(_in_short, tracks[1:])])
+            number = len(all_tracks(tracks))
+            copies = len(all_tracks(learned)) - number
+            and_copies = f" and {copies:,} of their copies" if copies else ""
+            say(f"{stage}: training on {counted(number, 'track')}{and_copies} ({about}), {epochs}")
         fitted = fit(module, folder=folder, resume=resume, max_minutes=max_minutes, execution=self.execution)
         if done:
-            say(f"{name}: done, {counted(fitted.epochs, 'epoch')}")
+            say(f"{stage}: done, {counted(fitted.epochs, 'epoch')}")
         return fitted
 
     def export(

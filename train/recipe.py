@@ -51,8 +51,6 @@ class Recipe(BaseModel):
     """Settings worth a line of their own in the list of recipes; the first are the recipe's defaults."""
 
     architecture: str
-    networks: PositiveInt = 1
-    """Networks that are trained one after the other and answer together, see ``models.joined``."""
     hop_frames: PositiveInt
     """Frames between two live windows."""
     segments: Places
@@ -146,7 +144,7 @@ class Recipe(BaseModel):
         return ModelCard(
             name=name,
             description=description,
-            architecture=self.architecture_spec.model_copy(update={"networks": self.networks}),
+            architecture=self.architecture_spec,
             inputs=self.inputs,
             normalisation=self.normalisation,
             window=self.window_spec,

@@ -19,7 +19,6 @@ class BaseRecipe(Recipe):
     paper: ClassVar = None
 
     architecture: Literal["base"]
-    networks: PositiveInt = 2
     width: Annotated[int, Field(ge=4, le=64)] = 16
     """Maps of the first layer, see ``models.base``."""
     embedding: Annotated[int, Field(ge=16, le=1024)] = 512

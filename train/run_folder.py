@@ -15,11 +15,6 @@ CURVES_NAME: Final = "curves.csv"
 """Table beside a network's checkpoint."""
 
 
-def network_name(number: int) -> str:
-    """Sub-folder of one of the networks of a stage that are joined: ``network-0``."""
-    return f"network-{number}"
-
-
 def fold_name(fold: int, seed: int) -> str:
     """Of the network tested on a fold and trained with a seed, and of its record: ``fold-3-seed-0``."""
     return f"fold-{fold}-seed-{seed}"

@@ -9,11 +9,9 @@ import torch
 from torch import nn
 
 from models.errors import ConfigError
-from models.joined import Joined, one_of
 from models.model_file import open_model
 from models.spec import ModelCard
 from models.torch_scorer import stored_network
-from train.wording import counted
 
 _HEADS = "heads."
 
@@ -26,11 +24,6 @@ def require_fit(card: ModelCard, path: Path) -> ModelCard:
         ConfigError: another architecture, or other features or windows.
     """
     _, other = open_model(path)
-    if one_of(card).architecture == one_of(other).architecture and card.architecture != other.architecture:
-        raise ConfigError(
-            f"{path}: expected a model of {counted(card.architecture.networks, 'network')} to start from, it is of "
-            f"{other.architecture.networks}: --set networks={other.architecture.networks}"
-        )
     for what, ours, theirs in (
         ("network", card.architecture, other.architecture),
         ("features", card.inputs, other.inputs),
@@ -47,16 +40,15 @@ def kept_heads(card: ModelCard, other: ModelCard) -> dict[str, int]:
     return {head.name: places[head.name, head.labels] for head in card.heads if (head.name, head.labels) in places}
 
 
-def start_from(network: nn.Module, card: ModelCard, path: Path, *, number: int = 0) -> None:
-    """Give ``network``, the one of this ``number`` among those that ``card`` names, the weights and the normalisation
-    of its like in the model file ``path``; of its heads those of the same name and labels.
+def start_from(network: nn.Module, card: ModelCard, path: Path) -> None:
+    """Give ``network``, that ``card`` names, the weights and the normalisation of the model file ``path``; of its
+    heads those of the same name and labels.
 
     Raises:
         ModelFileError, ConfigError: as ``require_fit``.
     """
     other = require_fit(card, path)
-    stored = stored_network(path, other)
-    given = (stored.members[number] if isinstance(stored, Joined) else stored).state_dict()
+    given = stored_network(path, other).state_dict()
     weights = {name: values for name, values in given.items() if not name.startswith(_HEADS)}
     kept = kept_heads(card, other)
     for at, head in enumerate(card.heads):
