@@ -93,18 +93,23 @@ def told_by_embeddings(run: Path, table: Path, *, cache: Path) -> dict[str, floa
 
 
 def exchanged(table: Path, folder: Path, *, first: str) -> Path:
-    """A table to learn electronic from collection ``first`` and pop_rock from the other, and the exchanged rest to test
-    on."""
+    """A table to learn electronic from collection ``first`` and pop_rock from the other, and to test on the exchanged
+    rest, but for artists that have been learned from."""
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["genre"] in SHARED]
+
+    def learned(row: Mapping[str, str]) -> bool:
+        return (row["genre"] == "electronic") == (_collection(row) == first)
+
+    known = {row["artist"] for row in rows if learned(row)}
     path = folder / f"electronic-of-{first}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["path", "fold", "artist", "genre"])
         writer.writeheader()
         for row in rows:
-            learned = (row["genre"] == "electronic") == (_collection(row) == first)
-            fold = "0" if learned else str(_TESTED)
-            writer.writerow({"path": row["path"], "fold": fold, "artist": row["artist"], "genre": row["genre"]})
+            if learned(row) or row["artist"] not in known:
+                fold = "0" if learned(row) else str(_TESTED)
+                writer.writerow({"path": row["path"], "fold": fold, "artist": row["artist"], "genre": row["genre"]})
     return path
 
 
