@@ -14,7 +14,7 @@ from models.vote import FloatArray, RunningVote, Standing
 class Shown:
     """What a head shows: its ``label``, None where nothing is likely enough or where ``instead`` of what it is given
     this is likelier; ``confidence`` is the smoothed probability of its label, or of the likeliest, None before a window
-    was for it."""
+    was for it and beside ``instead``."""
 
     label: str | None
     confidence: float | None
@@ -91,5 +91,6 @@ class RunningVotes:
         given = vote.head.given
         leader = None if given is None else self._votes[given.head].leader
         instead = None if given is None or leader == given.label else leader
-        confidence = None if vote.standing is None else vote.standing.confidence
+        # What was likely of the music before is no answer about the speech after it.
+        confidence = None if vote.standing is None or instead is not None else vote.standing.confidence
         return Shown(vote.label if instead is None else None, confidence, instead)

@@ -64,8 +64,8 @@ class HeadAnswer:
 
     @property
     def confidence(self) -> float | None:
-        """Its mean probability."""
-        return None if self.probabilities is None else float(self.probabilities.max())
+        """Its mean probability; none beside ``instead``."""
+        return None if self.probabilities is None or self.instead is not None else float(self.probabilities.max())
 
     def to_json(self) -> dict[str, Any]:
         """As one JSON object."""

@@ -14,6 +14,7 @@ from models.commands import HalfLifeOption, HopOption, ModelOption, ScorerOption
 from models.scorer_kind import ScorerKind
 
 if TYPE_CHECKING:
+    from models.spec import ModelCard
     from stream.classify import Classification
 
 
@@ -65,7 +66,7 @@ def classify(
         else:
             done.append(result)
     if done:
-        _print_table(done)
+        _print_table(done, loaded.card)
     if failed:
         raise typer.Exit(1)
 
@@ -109,7 +110,7 @@ def _unnamed(result: Classification) -> str:
     return "silence" if silent else "no unbroken window"
 
 
-def _print_table(results: list[Classification]) -> None:
+def _print_table(results: list[Classification], card: ModelCard) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -117,14 +118,15 @@ def _print_table(results: list[Classification]) -> None:
     table = Table("File", "Seconds", "Label", "Confidence", "Over time", box=None, pad_edge=False)
     for result in results:
         # A label goes on where the window has become whole.
-        runs = [(label, list(run)) for label, run in groupby(result.segments, lambda segment: segment.label)]
-        named = [f"{label} {run[0].start:.0f}-{run[-1].end:.0f} s" for label, run in runs if label is not None]
+        runs = [(label, list(run)) for label, run in groupby(result.segments, lambda each: each.label or each.instead)]
+        named = [f"{card.shown(label)} {run[0].start:.0f}-{run[-1].end:.0f} s" for label, run in runs if label]
         course = ", ".join(named[:4])
         table.add_row(
             Text(result.file, overflow="fold"),
             f"{result.seconds:.1f}",
-            result.label or _unnamed(result),
+            _unnamed(result) if result.label is None else card.shown(result.label),
             "" if result.confidence is None else f"{result.confidence:.0%}",
             course + (", …" if len(named) > 4 else "") if named else "" if result.label is None else "never sure",
         )
-    Console(highlight=False).print(table)
+    # What a program reads is not folded.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1_000).print(table)

@@ -145,6 +145,7 @@ class Verdict:
             "since": round(self.since, 4),
             "raw": _by_label(self.head.labels, self.raw),
             "smoothed": _by_label(self.head.labels, self.smoothed),
+            **({} if self.head.instead is None else {"instead": self.head.instead}),
             "heads": {head.name: head.to_json() for head in self.heads},
             "latency_ms": round(self.latency_ms, 3),
             "dropped": self.dropped,

@@ -13,6 +13,8 @@ BoolArray = npt.NDArray[np.bool_]
 OPEN_DBFS = -54.0
 CLOSE_DBFS = -60.0
 """The gate opens above the one and closes below the other, so that noise near either does not flicker."""
+HOLD_S = 0.5
+"""It closes so long after the last loud hop: between the beats of a dry drum there is nothing, and no silence."""
 
 _CLIPPED_AT = 0.999
 _CLIPPED_SHARE = 0.01
@@ -29,6 +31,8 @@ class LevelMeter:
         self._hop = hop_samples
         self._pending: FloatArray = np.empty(0, dtype=np.float32)
         self._open = False
+        self._hold = round(HOLD_S / seconds_per_hop)
+        self._quiet = 0
         memory = max(1, round(_MEMORY_S / seconds_per_hop))
         self._powers: deque[float] = deque(maxlen=memory)
         self._flat: deque[bool] = deque(maxlen=memory)
@@ -52,7 +56,9 @@ class LevelMeter:
         self._clipped.extend((np.abs(hops) >= _CLIPPED_AT).mean(axis=1).tolist())
         active = np.empty(count, dtype=np.bool_)
         for index, level in enumerate(to_dbfs(powers)):
-            self._open = bool(level > (CLOSE_DBFS if self._open else OPEN_DBFS))
+            loud = bool(level > (CLOSE_DBFS if self._open else OPEN_DBFS))
+            self._quiet = 0 if loud else self._quiet + 1
+            self._open = loud or (self._open and self._quiet <= self._hold)
             active[index] = self._open
         return active
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -165,4 +166,9 @@ def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
     genrescope.app(
         ["classify", "--model", str(tmp_path / "given.onnx"), str(tmp_path / "low.wav")], standalone_mode=False
     )
-    assert "high, no pitch" in capsys.readouterr().out
+    (_, row) = capsys.readouterr().out.splitlines()
+    assert "high, no pitch" in row
+    # When it was what, for people who would look for it in the file.
+    assert re.search(r"high \d+-9 s\s*$", row)
+    # A program that reads the table finds the file by its name, however long.
+    assert str(tmp_path / "low.wav") in row

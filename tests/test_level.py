@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.level import CLOSE_DBFS, OPEN_DBFS, LevelMeter
+from stream.level import CLOSE_DBFS, HOLD_S, OPEN_DBFS, LevelMeter
 
-HOP = 100
+HOP, HOP_S = 100, 0.1
 
 
 def meter() -> LevelMeter:
-    return LevelMeter(HOP, 0.1)
+    return LevelMeter(HOP, HOP_S)
 
 
 def noise(hops: int, dbfs: float) -> np.ndarray:
@@ -29,9 +29,18 @@ def test_any_chunking_gives_the_same_gate(sizes):
 
 def test_the_gate_has_hysteresis():
     between = (OPEN_DBFS + CLOSE_DBFS) / 2
-    levels = [between, OPEN_DBFS + 1, between, CLOSE_DBFS - 1, between]
+    closing = [CLOSE_DBFS - 1] * (round(HOLD_S / HOP_S) + 1)
+    levels = [between, OPEN_DBFS + 1, between, *closing, between]
     gate = meter().feed(np.concatenate([noise(1, level) for level in levels]))
-    assert gate.tolist() == [False, True, True, False, False]
+    assert gate.tolist() == [False, True, True, *[True] * (len(closing) - 1), False, False]
+
+
+def test_between_the_beats_of_a_dry_drum_is_no_silence():
+    beat = np.concatenate([noise(1, -15.0), np.zeros(4 * HOP, np.float32)])
+    assert meter().feed(np.tile(beat, 20)).all()
+    # Now and then a click is no music.
+    click = np.concatenate([noise(1, -15.0), np.zeros(14 * HOP, np.float32)])
+    assert meter().feed(np.tile(click, 20)).mean() < 0.5
 
 
 def test_level_is_rms_in_dbfs():

@@ -32,6 +32,7 @@ def play(votes: RunningVotes, kind: np.ndarray, genre: np.ndarray, windows: int)
     assert shown["kind"].instead is None
     assert shown["genre"].instead in (None, "speech")
     assert shown["genre"].label is None or shown["genre"].instead is None
+    assert shown["genre"].confidence is None or shown["genre"].instead is None
     return {name: each.label for name, each in shown.items()}
 
 
