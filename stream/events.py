@@ -47,9 +47,10 @@ class HealthState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class HeadVerdict:
     """The answer to one of the model's questions. ``label`` is None where none is likely enough; ``confidence`` is its
-    smoothed probability (the likeliest's, where there is none; none beside ``instead``). ``raw`` and ``smoothed`` are probabilities in the order
-    of ``labels``, shape (classes,); None where the window was not scored, and while nothing has been. ``instead`` is
-    the label of another head for which this question means nothing: of speech no genre is asked."""
+    smoothed probability (the likeliest's, where there is none; None beside ``instead``). ``raw`` and ``smoothed`` are
+    probabilities in the order of ``labels``, shape (classes,); None where the window was not scored, and while nothing
+    has been. ``instead`` is the label of another head for which this question means nothing: of speech no genre is
+    asked."""
 
     name: str
     labels: tuple[str, ...]
