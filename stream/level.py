@@ -30,9 +30,8 @@ class LevelMeter:
     def __init__(self, hop_samples: int, seconds_per_hop: float) -> None:
         self._hop = hop_samples
         self._pending: FloatArray = np.empty(0, dtype=np.float32)
-        self._open = False
         self._hold = round(HOLD_S / seconds_per_hop)
-        self._quiet = 0
+        self._quiet = self._hold + 1  # hops since the last loud one; the gate is open while they are no more than held
         memory = max(1, round(_MEMORY_S / seconds_per_hop))
         self._powers: deque[float] = deque(maxlen=memory)
         self._flat: deque[bool] = deque(maxlen=memory)
@@ -56,10 +55,9 @@ class LevelMeter:
         self._clipped.extend((np.abs(hops) >= _CLIPPED_AT).mean(axis=1).tolist())
         active = np.empty(count, dtype=np.bool_)
         for index, level in enumerate(to_dbfs(powers)):
-            loud = bool(level > (CLOSE_DBFS if self._open else OPEN_DBFS))
+            loud = level > (CLOSE_DBFS if self._quiet <= self._hold else OPEN_DBFS)
             self._quiet = 0 if loud else self._quiet + 1
-            self._open = loud or (self._open and self._quiet <= self._hold)
-            active[index] = self._open
+            active[index] = self._quiet <= self._hold
         return active
 
     @property
