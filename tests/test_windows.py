@@ -89,8 +89,10 @@ def test_where_training_repeated_short_audio_a_long_window_is_looked_at_while_it
 
 @given(st.lists(st.booleans(), min_size=1, max_size=400), st.integers(5, 40), st.sampled_from(["wait", "tile"]))
 def test_a_look_sees_the_longest_end_that_is_mostly_sound(active, piece, short):
-    size, gate = 150, round(GATE_S / SPEC.seconds_per_frame)
+    # Longer than two gates: up to there a window that waits is its own gate.
+    size, gate = 200, round(GATE_S / SPEC.seconds_per_frame)
     card = toy_card(frames=size, hop_frames=7, short=short)
+    assert card.window_seconds > 2 * GATE_S
     windows = Windows(card, hop_frames=7)
     # Stretches of sound and of silence, long enough to matter.
     active = np.repeat(np.array(active), 5)
