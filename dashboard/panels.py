@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from models.novelty import FASTEST
 from models.spec import ModelCard
-from models.vote import change_delay_s
+from models.vote import change_s
 from stream.events import SourceChoice, VerdictState
 from stream.windows import GATE_S, first_look_s
 
@@ -23,7 +24,6 @@ HALF_LIVES_S = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 3
 BREAK_S = 3.0
 """Verdicts further apart than this, in seconds, do not join into one run."""
 
-_SURE_ODDS, _FAIR_ODDS = 50, 3
 _NICE_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 _STATE_NAMES = {
     VerdictState.SILENCE: "silence",
@@ -81,11 +81,10 @@ def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
     """What the half-life costs, for a person who is about to change it."""
     if enter >= 1.0:
         return "This model never decides: its threshold is 100 %."
-    sure, fair = (seconds(change_delay_s(half_life_s, odds)) for odds in (_SURE_ODDS, _FAIR_ODDS))
+    new, alike = (seconds(change_s(half_life_s, pace)) for pace in (FASTEST, 1.0))
     return (
-        f"After a change of music the label follows {sure} later where the model is sure of the new one, {fair} where "
-        f"it is {_FAIR_ODDS} times as likely as the old, on top of the {seconds(window_s)} window that has to fill "
-        "with the new sound."
+        f"After a change of music the label follows within {new} where it sounds quite different from before, and "
+        f"within {alike} where it sounds much the same, on top of the {seconds(window_s)} window that has to fill."
     )
 
 

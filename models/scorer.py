@@ -26,6 +26,8 @@ ENGINE_SUFFIX = ".engine"
 _BATCH_BYTES = 4 << 20
 """Of the network's input at once. Its feature maps are up to a hundred times as large."""
 
+_TINY = 1e-30
+
 
 @runtime_checkable
 class Scorer(Protocol):
@@ -114,6 +116,18 @@ def calibrated(logits: FloatArray, head: Head) -> FloatArray:
     scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
     powers = np.exp(scaled)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def temper(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
+    """What ``calibrated`` would have made of the logits at so many times the temperature, of its probabilities
+    (..., classes)."""
+    powers = np.power(np.maximum(probabilities, _TINY, dtype=np.float64), 1.0 / temperature)
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def of_file(mean: FloatArray, head: Head) -> FloatArray:
+    """The probabilities (classes,) of a whole file, from the mean of its windows' (classes,)."""
+    return temper(mean, head.file_temperature).astype(np.float32)
 
 
 def load_scorer(path: Path = DEFAULT_MODEL, kind: ScorerKind = ScorerKind.ONNX) -> Scorer:

@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION: Final = 4
+FORMAT_VERSION: Final = 5
 """Version of the card's layout; a reader refuses a card with a higher number. Each only adds to the one before: format
 2 kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given; 4
-what people are shown of labels."""
+what people are shown of labels; 5 how much a head's answers vary, and a temperature for whole files."""
 
 Positive = Annotated[int, Field(gt=0)]
+AboveZero = Annotated[float, Field(gt=0.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -90,8 +91,8 @@ class _MelSpec(FeatureSpec):
 
     n_mels: Positive
     fmin_hz: Annotated[float, Field(ge=0.0)] = 0.0
-    fmax_hz: Annotated[float, Field(gt=0.0)]
-    floor: Annotated[float, Field(gt=0.0)] = 1e-10
+    fmax_hz: AboveZero
+    floor: AboveZero = 1e-10
 
     @model_validator(mode="after")
     def _within_the_spectrum(self) -> Self:
@@ -246,17 +247,22 @@ def _shown(label: str, titles: Mapping[str, str]) -> str:
 class Head(_Spec):
     """One question the network answers, with how its answers are to be read.
 
-    ``temperature`` divides the logits before the softmax (Guo et al. 2017). ``enter`` and ``leave`` are the smoothed
-    probabilities at which a label becomes decided and at which it is given up. ``given`` says of which sound the
-    question is: of speech no genre is asked. ``titles`` are what people are shown of labels: R&B of ``rnb``.
+    ``temperature`` divides the logits before the softmax (Guo et al. 2017); ``file_temperature`` does so once more with
+    the mean of a whole file's windows, whose averaging takes confidence away. ``enter`` and ``leave`` are the smoothed
+    probabilities at which a label becomes decided and at which it is given up. ``spread`` is by how much its
+    log-probabilities differ between windows of one piece that share no sound (``models.novelty``); None keeps it from
+    having a say in how new the sound is. ``given`` says of which sound the question is: of speech no genre is asked.
+    ``titles`` are what people are shown of labels: R&B of ``rnb``.
     """
 
     name: Annotated[str, Field(min_length=1)]
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     titles: dict[str, Annotated[str, Field(min_length=1)]] = {}
-    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    temperature: AboveZero = 1.0
+    file_temperature: AboveZero = 1.0
     enter: Probability = 0.5
     leave: Probability = 0.35
+    spread: AboveZero | None = 1.25
     given: Given | None = None
 
     @model_validator(mode="after")
@@ -303,7 +309,7 @@ class ModelCard(_Spec):
     ``provenance.protocol``; ``decision`` is how the recipe judges a file.
     """
 
-    format_version: Literal[4] = FORMAT_VERSION
+    format_version: Literal[5] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1)]
     description: str
     architecture: Architecture

@@ -1,8 +1,8 @@
 """The running vote: from a probability for each window to a label that a person can watch.
 
-An average that forgets exponentially, its memory stated as a half-life in seconds, and a detector of changes that cuts
-the memory short when the music changes: fast then, steady otherwise. Here and not in ``stream``, because confidence is
-calibrated in training for the vote that runs live.
+An average that forgets exponentially, its memory stated as a half-life in seconds; where the sound is new it forgets
+many times as fast (``models.novelty``). Steady while a piece goes on, quick when another begins. Here and not in
+``stream``, because confidence is calibrated in training for the vote that runs live.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from models.spec import Head
 
 FloatArray = npt.NDArray[np.float32]
 
-_EVIDENCE_OF_HALF_LIFE: Final = 0.5
-"""What a rival must gather to be a change, in nats times seconds, for each second of the half-life."""
-_DRIFT: Final = 0.3
-"""What it loses meanwhile, in nats: to be a little likelier now and then is no change."""
-_FLOOR: Final = 0.01
-"""Probabilities below count as this much, so that a window's evidence is bounded: 4.3 nats, however sure it is."""
+_LEAD: Final = 0.6
+"""By how much more probability a label takes the place of the one shown last: most of what there is."""
+_YIELDS: Final = 4.0
+"""Half-lives of not being sure after which half of that lead is enough: nobody remembers the label any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +36,19 @@ class Standing:
     smoothed: FloatArray
 
 
-def change_delay_s(half_life_s: float, odds: float) -> float:
-    """Seconds until the vote turns to a class that the windows find ``odds`` times as likely as the one before, from
-    one moment to the next; infinite where the difference is too small to be a change."""
-    gain = math.log(odds) - _DRIFT
-    return _EVIDENCE_OF_HALF_LIFE * half_life_s / gain if gain > 0 else math.inf
+def change_s(half_life_s: float, pace: float = 1.0) -> float:
+    """Within so many seconds the vote turns to another class that the windows are sure of from one moment to the next,
+    in sound that makes it forget ``pace`` times as fast as sound that does not change."""
+    # When it begins to forget faster, the memory is full: of so many times the windows that it will come to hold.
+    return half_life_s / pace * math.log2(1.0 + pace * (1.0 + _LEAD) / (1.0 - _LEAD))
 
 
 class RunningVote:
     """One head's vote over time, on windows ``hop_s`` seconds apart.
 
-    The smoothed posterior is the mean of the windows since the last change, weighted by seconds and by how many
-    half-lives ago they were. A change is found by a cumulative sum for each class (Page 1954) of how much likelier it
-    is than the present one: where one passes its threshold, the windows since it last was zero are those after the
-    change, and the memory becomes their mean. A label enters at the head's ``enter`` and is given up below ``leave``;
-    another takes its place at a change only.
+    The smoothed posterior is the mean of the windows, weighted by seconds and by how many half-lives ago they were. A
+    label enters where it is the likeliest and reaches the head's ``enter``, and is given up below ``leave``. To follow
+    another it must lead it by far: soon after a change the mean is of few windows, and the first are of both pieces.
     """
 
     def __init__(self, head: Head, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
@@ -80,57 +76,39 @@ class RunningVote:
         self._smoothed = np.zeros(len(self._head.labels))
         self._weight_s = 0.0
         self._label: int | None = None
-        self._oppose(0)
+        self._last: int | None = None  # the label shown last
+        self._unsure_s = 0.0  # how long none has been
 
-    def _oppose(self, present: int) -> None:
-        """Rivals begin to gather evidence against this class."""
-        classes = len(self._head.labels)
-        self._present = present
-        self._evidence = np.zeros(classes)  # nats times seconds that each class has gathered against it
-        self._since = np.zeros((classes, classes))  # sum of the windows since it began to, times their seconds
-        self._since_s = np.zeros(classes)
-
-    def update(self, probabilities: FloatArray, *, elapsed_s: float) -> Standing:
-        """Take one window's probabilities (classes,), ``elapsed_s`` seconds of sound after the previous one's."""
+    def update(self, probabilities: FloatArray, *, elapsed_s: float, aged_s: float | None = None) -> Standing:
+        """Take one window's probabilities (classes,), ``elapsed_s`` seconds of sound after the previous one's. What was
+        heard before has aged by as much or, where the sound is new, by the more that ``aged_s`` says."""
         new = probabilities.astype(np.float64)
         new /= new.sum()
         # After a gap much is forgotten, but the window is no longer than others, and proves no more.
         window_s = min(elapsed_s, self._hop_s) if self._weight_s else self._hop_s
-        kept = 2.0 ** (-elapsed_s / self._half_life_s)
-        self._weight_s = self._weight_s * kept + window_s
+        self._weight_s *= 2.0 ** (-(elapsed_s if aged_s is None else aged_s) / self._half_life_s)
+        self._weight_s += window_s
         self._smoothed += (new - self._smoothed) * (window_s / self._weight_s)
-        present = int(self._smoothed.argmax()) if self._label is None else self._label
-        if present != self._present:
-            self._oppose(present)
-        changed = self._watch_for_change(new, window_s, kept, missed_s=elapsed_s - window_s)
-        self._decide(changed=changed)
-        leader = int(self._smoothed.argmax()) if self._label is None else self._label
-        return Standing(self._label, float(self._smoothed[leader]), self._smoothed.astype(np.float32))
+        self._decide(elapsed_s)
+        shown = int(self._smoothed.argmax()) if self._label is None else self._label
+        return Standing(self._label, float(self._smoothed[shown]), self._smoothed.astype(np.float32))
 
-    def _watch_for_change(self, new: npt.NDArray[np.float64], window_s: float, kept: float, *, missed_s: float) -> bool:
-        logs = np.log(np.maximum(new, _FLOOR))
-        gathered = self._evidence * 2.0 ** (-missed_s / self._half_life_s)
-        self._evidence = np.maximum(0.0, gathered + (logs - logs[self._present] - _DRIFT) * window_s)
-        gathering = self._evidence > 0.0
-        self._since = np.where(gathering[:, np.newaxis], self._since * kept + new * window_s, 0.0)
-        self._since_s = np.where(gathering, self._since_s * kept + window_s, 0.0)
-        rival = int(self._evidence.argmax())
-        if self._evidence[rival] <= _EVIDENCE_OF_HALF_LIFE * self._half_life_s:
-            return False
-        self._weight_s = float(self._since_s[rival])
-        self._smoothed = self._since[rival] / self._weight_s
-        return True
-
-    def _decide(self, *, changed: bool) -> None:
+    def _decide(self, elapsed_s: float) -> None:
         leader = int(self._smoothed.argmax())
-        label = self._label
-        if label is None or (changed and leader != label):
-            label = leader if self._smoothed[leader] >= self._head.enter else None
-        elif self._smoothed[label] < self._head.leave:
-            label = None
-        if changed or label != self._label:
-            self._oppose(leader if label is None else label)
-        self._label = label
+        if self._label is None:
+            self._unsure_s += elapsed_s
+        if leader != self._label and self._smoothed[leader] >= self._head.enter and self._leads(leader):
+            self._label = self._last = leader
+            self._unsure_s = 0.0
+        elif self._label is not None and self._smoothed[self._label] < self._head.leave:
+            self._label = None
+
+    def _leads(self, leader: int) -> bool:
+        """Whether it may follow the label shown last."""
+        if self._last is None or leader == self._last:
+            return True
+        lead = _LEAD * 2.0 ** (-self._unsure_s / (_YIELDS * self._half_life_s))
+        return bool(self._smoothed[leader] - self._smoothed[self._last] > lead)
 
 
 class VoteClock:

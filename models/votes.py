@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.half_life import DEFAULT_HALF_LIFE_S
+from models.novelty import Novelty, pace
 from models.spec import Head, ModelCard
 from models.vote import FloatArray, RunningVote, Standing
 
@@ -26,7 +27,8 @@ class _Vote:
     head: Head
     running: RunningVote
     standing: Standing | None = None
-    missed_s: float = 0.0
+    elapsed_s: float = 0.0
+    aged_s: float = 0.0
 
     @property
     def label(self) -> str | None:
@@ -51,7 +53,8 @@ def is_for(head: Head, card: ModelCard, probabilities: Mapping[str, FloatArray])
 
 
 class RunningVotes:
-    """One ``RunningVote`` for each head of a card, on windows ``hop_s`` seconds apart.
+    """One ``RunningVote`` for each head of a card, on windows ``hop_s`` seconds apart. All heads together say how new
+    the sound is, and all votes forget by it.
 
     A head that is ``given`` something, a genre music, takes only the windows that are likeliest so, as if there had
     been a gap in place of the others, and shows no label while another answer leads the vote that decides on it.
@@ -60,6 +63,7 @@ class RunningVotes:
     def __init__(self, card: ModelCard, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
         running = {head.name: RunningVote(head, hop_s=hop_s, half_life_s=half_life_s) for head in card.heads}
         self._card = card
+        self._novelty = Novelty(card)
         self._votes = {head.name: _Vote(head, running[head.name]) for head in card.heads}
 
     def set_half_life(self, seconds: float) -> None:
@@ -69,18 +73,21 @@ class RunningVotes:
 
     def reset(self) -> None:
         """Forget everything: another source."""
+        self._novelty.reset()
         for vote in self._votes.values():
             vote.running.reset()
-            vote.standing, vote.missed_s = None, 0.0
+            vote.standing, vote.elapsed_s, vote.aged_s = None, 0.0, 0.0
 
     def update(self, probabilities: Mapping[str, FloatArray], *, elapsed_s: float) -> dict[str, Shown]:
         """Take one window's probabilities (classes,) of each head, ``elapsed_s`` seconds of sound after the previous
         one's; return what each shows."""
+        aged_s = elapsed_s * pace(self._novelty.update(probabilities, elapsed_s=elapsed_s))
         for name, vote in self._votes.items():
-            vote.missed_s += elapsed_s
+            vote.elapsed_s += elapsed_s
+            vote.aged_s += aged_s
             if is_for(vote.head, self._card, probabilities):
-                vote.standing = vote.running.update(probabilities[name], elapsed_s=vote.missed_s)
-                vote.missed_s = 0.0
+                vote.standing = vote.running.update(probabilities[name], elapsed_s=vote.elapsed_s, aged_s=vote.aged_s)
+                vote.elapsed_s = vote.aged_s = 0.0
         return {name: self._shown(vote) for name, vote in self._votes.items()}
 
     def smoothed(self, name: str) -> FloatArray | None:

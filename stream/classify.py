@@ -14,7 +14,7 @@ from models.audio import load
 from models.errors import AudioError
 from models.frontend import features
 from models.half_life import DEFAULT_HALF_LIFE_S
-from models.scorer import Scorer
+from models.scorer import Scorer, of_file
 from models.spec import ModelCard
 from models.votes import is_for
 from models.windowing import filled
@@ -46,9 +46,9 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class HeadAnswer:
-    """The answer to one of the model's questions for a whole file: mean ``probabilities`` (classes,) of the windows
-    that count for it, in the order of ``labels``; None where there were none. ``instead`` is what the file is, to
-    another head, that this question does not mean: speech has no genre."""
+    """The answer to one of the model's questions for a whole file: the mean of the ``probabilities`` (classes,) of the
+    windows that count for it, as sure as such a mean may be, in the order of ``labels``; None where there were none.
+    ``instead`` is what the file is, to another head, that this question does not mean: speech has no genre."""
 
     name: str
     labels: tuple[str, ...]
@@ -64,7 +64,7 @@ class HeadAnswer:
 
     @property
     def confidence(self) -> float | None:
-        """Its mean probability; none beside ``instead``."""
+        """Its probability; none beside ``instead``."""
         return None if self.probabilities is None or self.instead is not None else float(self.probabilities.max())
 
     def to_json(self) -> dict[str, Any]:
@@ -202,7 +202,8 @@ def classify(
 
 def _answers(card: ModelCard, means: Sequence[FloatArray | None]) -> tuple[HeadAnswer, ...]:
     answers = {
-        head.name: HeadAnswer(head.name, head.labels, mean) for head, mean in zip(card.heads, means, strict=True)
+        head.name: HeadAnswer(head.name, head.labels, None if mean is None else of_file(mean, head))
+        for head, mean in zip(card.heads, means, strict=True)
     }
     for head in card.heads:
         if head.given is not None and (other := answers[head.given.head].label) != head.given.label:

@@ -2,19 +2,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy import toy_card
 
 from models.errors import DatasetError
-from models.scorer import calibrated
+from models.scorer import calibrated, of_file, temper
 from models.spec import Head
-from models.vote import RunningVote, VoteClock
+from models.vote import VoteClock
+from models.votes import RunningVotes
 from train.calibration import (
     TARGET_ACCURACY,
     ScoredTracks,
+    ages,
     calibrate,
     choose_enter,
     end_of_range,
+    fit_file_temperature,
     fit_temperature,
-    temper,
+    hops_apart,
     vote,
 )
 from train.reliability import Reliability
@@ -32,8 +36,9 @@ def honest_logits(random, *, tracks=400, windows=12):
     return [np.repeat(row[None], windows, axis=0) for row in logits], targets
 
 
-def scored(logits, targets):
-    return ScoredTracks([calibrated(track.astype(np.float32), HEAD) for track in logits], targets, HOP_S)
+def scored(logits, targets, *, apart=8):
+    windows = [calibrated(track.astype(np.float32), HEAD) for track in logits]
+    return ScoredTracks(windows, [np.full(len(each), HOP_S) for each in windows], targets, HOP_S, apart)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
@@ -81,19 +86,61 @@ def test_a_temperature_at_the_end_of_its_range_is_told():
 
 def test_nothing_to_calibrate_on_is_an_error():
     with pytest.raises(DatasetError, match="got none"):
-        calibrate(HEAD, ScoredTracks([], np.empty(0, dtype=np.int64), HOP_S))
+        calibrate(HEAD, ScoredTracks([], [], np.empty(0, dtype=np.int64), HOP_S, 8))
+
+
+def test_whole_files_are_as_sure_as_they_are_right():
+    """Windows of a track err in different directions: their mean is right more often than it is sure."""
+    random = np.random.default_rng(5)
+    logits, targets = honest_logits(random)
+    windows = scored([track + random.normal(0.0, 3.0, track.shape) for track in logits], targets)
+    head = HEAD.model_copy(update={"file_temperature": fit_file_temperature(windows)})
+    means = np.array([each.mean(axis=0) for each in windows.windows])
+    after = np.array([of_file(mean.astype(np.float32), head) for mean in means])
+    assert head.file_temperature < 0.8
+    assert Reliability.of(after, targets).error < Reliability.of(means, targets).error / 2
+    np.testing.assert_array_equal(after.argmax(axis=1), means.argmax(axis=1))
+
+
+def test_the_spread_is_that_of_windows_that_share_no_sound():
+    random = np.random.default_rng(6)
+    # Four windows in a row are alike, as those are that share sound.
+    logits = [np.repeat(random.normal(0.0, 2.0, (30, 4)), 4, axis=0) for _ in range(20)]
+    tracks = scored(logits, np.zeros(20, dtype=np.int64), apart=4)
+    # Of centred scores: a quarter of their variance is taken by the mean.
+    assert tracks.spread() == pytest.approx(2.0 * np.sqrt(2 * 3 / 4), rel=0.05)
+    assert tracks.tempered(2.0).spread() == pytest.approx(tracks.spread() / 2, rel=1e-3)
+    head = calibrate(HEAD, tracks)
+    assert head.spread == pytest.approx(tracks.spread() / head.temperature, rel=1e-3)
+
+
+def test_tracks_without_two_such_windows_tell_no_spread():
+    logits, targets = honest_logits(np.random.default_rng(7), windows=4)
+    assert scored(logits, targets, apart=4).spread() is None
+    assert calibrate(HEAD, scored(logits, targets, apart=4)).spread == HEAD.spread
 
 
 @given(st.integers(1, 30), st.floats(0.05, 20.0), st.integers(0, 2**32 - 1))
 def test_what_is_calibrated_is_what_live_audio_shows(windows, half_life_s, seed):
-    probabilities = np.random.default_rng(seed).dirichlet(np.ones(4), windows).astype(np.float32)
-    running, clock = RunningVote(HEAD, hop_s=HOP_S, half_life_s=half_life_s), VoteClock(HOP_S)
-    smoothed, labels = vote(probabilities, HEAD, half_life_s=half_life_s, hop_s=HOP_S)
-    for at, row in enumerate(probabilities):
-        clock.look(2.8 + at * HOP_S, silent=False)
-        standing = running.update(row, elapsed_s=clock.take())
-        np.testing.assert_allclose(smoothed[at], standing.smoothed, atol=1e-6)
-        assert labels[at] == (-1 if standing.label is None else standing.label)
+    genre, kind = HEAD, Head(name="kind", labels=("x", "y"))
+    card = toy_card(hop_frames=10).model_copy(update={"heads": (genre, kind)})
+    random, hop_s = np.random.default_rng(seed), card.hop_seconds
+    answers = {
+        head.name: random.dirichlet(np.ones(len(head.labels)), windows).astype(np.float32) for head in card.heads
+    }
+    running, clock = RunningVotes(card, hop_s=hop_s, half_life_s=half_life_s), VoteClock(hop_s)
+    smoothed, labels = vote(answers["genre"], ages(answers, card), genre, half_life_s=half_life_s, hop_s=hop_s)
+    for at in range(windows):
+        clock.look(2.8 + at * hop_s, silent=False)
+        shown = running.update({name: each[at] for name, each in answers.items()}, elapsed_s=clock.take())
+        np.testing.assert_allclose(smoothed[at], running.smoothed("genre"), atol=1e-5)
+        assert shown["genre"].label == (None if labels[at] < 0 else LABELS[labels[at]])
+
+
+def test_so_many_hops_are_apart_that_windows_share_no_sound():
+    card = toy_card()
+    apart = hops_apart(card)
+    assert (apart - 1) * card.hop_seconds < card.window_seconds <= apart * card.hop_seconds
 
 
 @given(st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))

@@ -157,7 +157,7 @@ def test_scoring_takes_a_bounded_batch_at_a_time(monkeypatch):
             return {"pitch": np.tile(windows[0][:, :1, 0], (1, 3))}
 
     monkeypatch.setattr("models.scorer._BATCH_BYTES", 4 * 12 * 40 * 5)
-    scores = score(Counting(), [FRAMES], places(107, CARD, LIVE))
+    scores = score(Counting(), [FRAMES], places(107, CARD, LIVE))["pitch"]
     assert sizes == [5, 5, 4]
     np.testing.assert_array_equal(scores[:, 0], FRAMES[0:68:5, 0])
 

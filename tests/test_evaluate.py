@@ -122,7 +122,7 @@ def test_files_of_one_name_in_two_places_keep_apart(tmp_path):
 
 
 def test_calibration_is_fitted_to_the_windows_of_live_audio(tracks):
-    scored = score_windows(Oracle(CARD, [A, B, B, C, A]), tracks, silent(tracks))
+    scored = score_windows(Oracle(CARD, [A, B, B, C, A]), {CARD.head.name: tracks}, silent(tracks))[CARD.head.name]
     assert [len(each) for each in scored.windows] == [3] * 5
     assert scored.targets.tolist() == [0, 0, 1, 2, 2]
     assert scored.hop_s == pytest.approx(10 * 768 / 22_050)

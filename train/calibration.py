@@ -1,12 +1,14 @@
-"""How far to trust a network: its temperature and its thresholds, from tracks that it was not trained on.
+"""How far to trust a network: its temperatures and its thresholds, from tracks that it was not trained on.
 
-What a person sees is the running vote (``models.vote``), so both are fitted to it, at its default half-life.
+What a person sees of live audio is the running vote (``models.vote``), so temperature and thresholds are fitted to it,
+at its default half-life; of a file it is the mean of all windows, which has a temperature of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,9 @@ import scipy.optimize
 
 from models.errors import DatasetError
 from models.half_life import DEFAULT_HALF_LIFE_S
-from models.spec import Head
+from models.novelty import Novelty, pace, scores
+from models.scorer import temper
+from models.spec import Head, ModelCard
 from models.vote import RunningVote
 from train.progress import say
 
@@ -37,49 +41,81 @@ _TINY = 1e-30
 
 @dataclass(frozen=True, slots=True)
 class ScoredTracks:
-    """``windows[i]`` (n_i, classes): probabilities of track ``i``'s windows, ``hop_s`` apart; ``targets`` (tracks,)."""
+    """``windows[i]`` (n_i, classes): probabilities of track ``i``'s windows, ``hop_s`` apart, and ``aged_s[i]`` (n_i,)
+    what ``ages`` says of them; ``targets`` (tracks,). Windows ``apart`` hops from each other share no sound."""
 
     windows: Sequence[FloatArray]
+    aged_s: Sequence[FloatArray]
     targets: IntArray
     hop_s: float
+    apart: int
 
     @classmethod
     def joined(cls, parts: Sequence[ScoredTracks]) -> ScoredTracks:
         """The tracks of all parts."""
-        windows = [each for part in parts for each in part.windows]
-        return cls(windows, np.concatenate([part.targets for part in parts]), parts[0].hop_s)
+        return replace(
+            parts[0],
+            windows=[each for part in parts for each in part.windows],
+            aged_s=[each for part in parts for each in part.aged_s],
+            targets=np.concatenate([part.targets for part in parts]),
+        )
 
     def tempered(self, temperature: float) -> ScoredTracks:
         """As they would be if the logits had been divided by ``temperature`` (again)."""
-        return ScoredTracks([temper(p, temperature) for p in self.windows], self.targets, self.hop_s)
+        return replace(self, windows=[temper(each, temperature) for each in self.windows])
 
     def smoothed(self, half_life_s: float = DEFAULT_HALF_LIFE_S) -> ScoredTracks:
         """As the running vote of a head that is never unsure would show them, started anew for each track."""
         head = _never_unsure(self.windows[0].shape[1])
-        votes = [vote(p, head, half_life_s=half_life_s, hop_s=self.hop_s)[0] for p in self.windows]
-        return ScoredTracks(votes, self.targets, self.hop_s)
+        return replace(self, windows=[smoothed for smoothed, _ in self._votes(head, half_life_s)])
 
     def shown(self, head: Head, half_life_s: float = DEFAULT_HALF_LIFE_S) -> tuple[IntArray, IntArray]:
         """The labels that the running vote of ``head`` would show, -1 for none, and the true ones, both (windows,)."""
-        labels = [vote(p, head, half_life_s=half_life_s, hop_s=self.hop_s)[1] for p in self.windows]
-        return np.concatenate(labels), np.repeat(self.targets, [len(p) for p in self.windows])
+        labels = [labels for _, labels in self._votes(head, half_life_s)]
+        return np.concatenate(labels), np.repeat(self.targets, [len(each) for each in self.windows])
 
     def flat(self) -> tuple[FloatArray, IntArray]:
         """All windows (windows, classes) and the target of each (windows,)."""
-        return np.concatenate(self.windows), np.repeat(self.targets, [len(p) for p in self.windows])
+        return np.concatenate(self.windows), np.repeat(self.targets, [len(each) for each in self.windows])
+
+    def spread(self) -> float | None:
+        """By how much scores differ between windows of a track that share no sound (``Head.spread``), root mean square;
+        None where no track has two such windows, or none differ."""
+        return spread_of(self.windows, self.apart)
+
+    def _votes(self, head: Head, half_life_s: float) -> list[tuple[FloatArray, IntArray]]:
+        tracks = zip(self.windows, self.aged_s, strict=True)
+        return [vote(each, aged_s, head, half_life_s=half_life_s, hop_s=self.hop_s) for each, aged_s in tracks]
 
 
-def temper(probabilities: FloatArray, temperature: float) -> FloatArray:
-    """Softmax of the logits divided by ``temperature``, from the softmax of the logits themselves."""
-    powers = np.power(np.maximum(probabilities, _TINY).astype(np.float64), 1.0 / temperature)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+def hops_apart(card: ModelCard) -> int:
+    """How many hops lie between two windows that share no sound, at least."""
+    return math.ceil(card.window_seconds / card.hop_seconds - 1e-6)
 
 
-def vote(probabilities: FloatArray, head: Head, *, half_life_s: float, hop_s: float) -> tuple[FloatArray, IntArray]:
-    """What the running vote makes of a track's windows (n, classes), ``hop_s`` apart: the smoothed probabilities (n,
-    classes), and the index of the label shown (n,), -1 where there is none."""
+def spread_of(tracks: Sequence[FloatArray], apart: int) -> float | None:
+    """See ``ScoredTracks.spread``; of the windows (n, classes) of each track."""
+    differences = [(each[apart:] - each[:-apart]).ravel() for each in map(scores, tracks)]
+    square = np.concatenate([each**2 for each in differences]).mean() if any(map(len, differences)) else 0.0
+    return float(np.sqrt(square)) if square > 0.0 else None
+
+
+def ages(answers: Mapping[str, FloatArray], card: ModelCard) -> FloatArray:
+    """Seconds (n,) by which the running votes' memories age at each of a track's windows, from their probabilities (n,
+    classes) by each head of the card, one hop of the card apart: a hop, or more where the sound is new."""
+    novelty, hop_s = Novelty(card), card.hop_seconds
+    windows = (dict(zip(answers, each, strict=True)) for each in zip(*answers.values(), strict=True))
+    return np.array([hop_s * pace(novelty.update(each, elapsed_s=hop_s)) for each in windows])
+
+
+def vote(
+    probabilities: FloatArray, aged_s: FloatArray, head: Head, *, half_life_s: float, hop_s: float
+) -> tuple[FloatArray, IntArray]:
+    """What the running vote makes of a track's windows (n, classes), ``hop_s`` apart and aged as ``ages`` says: the
+    smoothed probabilities (n, classes), and the index of the label shown (n,), -1 where there is none."""
     running = RunningVote(head, hop_s=hop_s, half_life_s=half_life_s)
-    standings = [running.update(window, elapsed_s=hop_s) for window in probabilities.astype(np.float32)]
+    windows = zip(probabilities.astype(np.float32), aged_s, strict=True)
+    standings = [running.update(window, elapsed_s=hop_s, aged_s=float(aged)) for window, aged in windows]
     labels = np.array([-1 if standing.label is None else standing.label for standing in standings], dtype=np.int64)
     return np.array([standing.smoothed for standing in standings]), labels
 
@@ -94,9 +130,20 @@ def fit_temperature(scored: ScoredTracks) -> float:
     Guo et al. 2017 fit it to single outputs; here it is fitted to the running vote, whose averaging takes confidence
     away and must be made up for. ``scored`` is at temperature 1.
     """
+    return _likeliest_temperature(lambda temperature: scored.tempered(temperature).smoothed().flat())
+
+
+def fit_file_temperature(scored: ScoredTracks) -> float:
+    """The same for whole tracks: of the mean of their windows' probabilities. ``scored`` is at the head's."""
+    means = np.array([each.mean(axis=0) for each in scored.windows])
+    return _likeliest_temperature(lambda temperature: (temper(means, temperature), scored.targets))
+
+
+def _likeliest_temperature(at: Callable[[float], tuple[FloatArray, IntArray]]) -> float:
+    """That of the greatest likelihood of the targets (n,), by the probabilities (n, classes) ``at`` it."""
 
     def loss(log_temperature: float) -> float:
-        probabilities, targets = scored.tempered(float(np.exp(log_temperature))).smoothed().flat()
+        probabilities, targets = at(float(np.exp(log_temperature)))
         return -float(np.log(np.maximum(probabilities[np.arange(len(targets)), targets], _TINY)).mean())
 
     bounds = tuple(np.log(_TEMPERATURE_RANGE))
@@ -136,7 +183,7 @@ def choose_enter(head: Head, scored: ScoredTracks, *, target_accuracy: float = T
 
 
 def calibrate(head: Head, scored: ScoredTracks) -> Head:
-    """The head with temperature and thresholds fitted to tracks that were scored at temperature 1.
+    """The head with temperatures, thresholds and spread fitted to tracks that were scored at temperature 1.
 
     Raises:
         DatasetError: there is nothing to fit to.
@@ -144,7 +191,14 @@ def calibrate(head: Head, scored: ScoredTracks) -> Head:
     if not len(scored.targets):
         raise DatasetError("expected tracks to calibrate on, got none")
     temperature = round(fit_temperature(scored), 4)
-    return choose_enter(head.model_copy(update={"temperature": temperature}), scored.tempered(temperature))
+    tempered = scored.tempered(temperature)
+    spread = tempered.spread()
+    fitted = {
+        "temperature": temperature,
+        "file_temperature": round(fit_file_temperature(tempered), 4),
+        "spread": head.spread if spread is None else round(spread, 4),
+    }
+    return choose_enter(head.model_copy(update=fitted), tempered)
 
 
 def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
@@ -154,7 +208,10 @@ def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, ScoredTracks], 
     for head in heads:
         if head.name in answers:
             fitted = calibrate(head, answers[head.name])
-            words = f"temperature {fitted.temperature:g}{end_of_range(fitted.temperature)}, enter {fitted.enter:g}"
+            words = (
+                f"temperature {fitted.temperature:g}{end_of_range(fitted.temperature)}, "
+                f"{fitted.file_temperature:g} for files, enter {fitted.enter:g}"
+            )
             say(f"{head.name}: calibrated by {by}: {words}")
         else:
             fitted = head

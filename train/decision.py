@@ -72,15 +72,14 @@ def cut(features: Sequence[FloatArray], starts: IntArray, card: ModelCard) -> Wi
     return tuple(np.ascontiguousarray(each[rows].transpose(0, 2, 1), dtype=np.float32) for each in features)
 
 
-def score(scorer: Scorer, features: Sequence[FloatArray], starts: IntArray) -> FloatArray:
-    """Probabilities (n, classes) of the verdict's head for the windows at ``starts``; a bounded batch at a time."""
+def score(scorer: Scorer, features: Sequence[FloatArray], starts: IntArray) -> dict[str, FloatArray]:
+    """Probabilities (n, classes) of each head for the windows at ``starts``, one at least; a bounded batch a time."""
     card = scorer.card
     batch = windows_at_once(card)
     scored = [
-        scorer.score(cut(features, starts[first : first + batch], card))[card.head.name]
-        for first in range(0, len(starts), batch)
+        scorer.score(cut(features, starts[first : first + batch], card)) for first in range(0, len(starts), batch)
     ]
-    return np.concatenate(scored) if scored else np.empty((0, len(card.head.labels)), dtype=np.float32)
+    return {head.name: np.concatenate([each[head.name] for each in scored]) for head in card.heads}
 
 
 def decide(probabilities: FloatArray, decision: FileDecision) -> Answer:
@@ -109,7 +108,7 @@ def judge(scorer: Scorer, features: Sequence[FloatArray], *, seed: int = 0) -> A
     starts = places(len(sound[0]), card, decision, seed=seed)
     if not len(starts):
         raise ConfigError(f"expected at least {size} frames to decide on, the file has {frames}")
-    return decide(score(scorer, sound, starts), decision)
+    return decide(score(scorer, sound, starts)[card.head.name], decision)
 
 
 def seed_of(name: str, seed: int) -> int:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from models.errors import ConfigError, DatasetError, ModelFileError
 from models.half_life import DEFAULT_HALF_LIFE_S
-from models.scorer import Scorer, WindowBatch
+from models.scorer import AskedFirst, Scorer, WindowBatch, of_file, temper
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
-from train.calibration import ScoredTracks, temper, vote
+from train.calibration import ScoredTracks, ages, hops_apart, spread_of, vote
 from train.decision import LIVE, Answer, cut, decide, judge, places, score, seed_of
 from train.progress import say, track_progress
 from train.record import FileAnswer, FileResult, Record, Training, Trust
@@ -32,8 +32,8 @@ _DIGITS = 6
 class _Heard(NamedTuple):
     track: Track
     features: tuple[FloatArray, ...]
-    windows: FloatArray
-    """Probabilities (n, classes) of all windows that live audio looks at."""
+    answers: Mapping[str, FloatArray]
+    """Probabilities (n, classes) by each head of all windows that live audio looks at."""
 
 
 def evaluate(
@@ -67,14 +67,16 @@ def evaluate(
     used = tuple(track for track in tracks if track.path in features)
     names = _names(used)
     trust, files = Trust(), []
-    for track, sound, windows in _heard(scorer, used, features, level_db):
+    for track, sound, answers in _heard(scorer, used, features, level_db):
         target = card.head.labels.index(track.label)
-        live = decide(windows, LIVE)
+        windows = answers[card.head.name]
+        mean = decide(windows, LIVE)
+        live = mean._replace(probabilities=of_file(mean.probabilities, card.head))
         published = live
         if card.decision != LIVE:
             seed = seed_of(names[track], card.provenance.seed)
             published = judge(scorer, sound, seed=seed)
-        trust += _trust(windows, target, card)
+        trust += _trust(answers, target, card)
         files.append(
             FileResult(
                 name=names[track],
@@ -103,17 +105,35 @@ def evaluate(
     )
 
 
-def score_windows(scorer: Scorer, tracks: Sequence[Track], features: Sounds) -> ScoredTracks:
-    """All windows of all tracks that have features, as live audio looks at them: what calibration is fitted to.
+def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features: Sounds) -> dict[str, ScoredTracks]:
+    """For each head that is ``asked`` about tracks, all windows of those that have features, as live audio looks at
+    them: what calibration is fitted to. How new the sound is, all of these heads say, and no others.
 
     Raises:
         DatasetError: a label that the model does not know, or no track to score.
     """
     card = scorer.card
-    used = tuple(track for track in tracks if track.path in features)
-    heard = [(track.label, windows) for track, _, windows in _heard(scorer, used, features, 0.0)]
-    targets = np.array([card.head.labels.index(label) for label, _ in heard], dtype=np.int64)
-    return ScoredTracks([windows for _, windows in heard], targets, card.hop_seconds)
+    heard: dict[str, list[tuple[str, Mapping[str, FloatArray]]]] = {}
+    for name, tracks in asked.items():
+        used = tuple(track for track in tracks if track.path in features)
+        about = AskedFirst(scorer, name)
+        heard[name] = [(track.label, answers) for track, _, answers in _heard(about, used, features, 0.0)]
+    apart = hops_apart(card)
+    spreads = {name: spread_of([each[name] for _, each in said], apart) for name, said in heard.items()}
+    novel = card.model_copy(
+        update={"heads": tuple(head.model_copy(update={"spread": spreads.get(head.name)}) for head in card.heads)}
+    )
+    labels = {head.name: head.labels for head in card.heads}
+    return {
+        name: ScoredTracks(
+            windows=[answers[name] for _, answers in said],
+            aged_s=[ages(answers, novel) for _, answers in said],
+            targets=np.array([labels[name].index(label) for label, _ in said], dtype=np.int64),
+            hop_s=card.hop_seconds,
+            apart=apart,
+        )
+        for name, said in heard.items()
+    }
 
 
 def windows_of(features: Sequence[FloatArray], card: ModelCard, *, at_most: int | None = None) -> WindowBatch:
@@ -177,11 +197,13 @@ def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: fl
             say(f"skipped: {track.path}: shorter than one window of {card.window_seconds:.2f} s")
 
 
-def _trust(windows: FloatArray, target: int, card: ModelCard) -> Trust:
+def _trust(answers: Mapping[str, FloatArray], target: int, card: ModelCard) -> Trust:
+    windows, aged_s = answers[card.head.name], ages(answers, card)
     targets = np.full(len(windows), target, dtype=np.int64)
     before = temper(windows, 1.0 / card.head.temperature)
     (votes, labels), (votes_before, _) = (
-        vote(each, card.head, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=card.hop_seconds) for each in (windows, before)
+        vote(each, aged_s, card.head, half_life_s=DEFAULT_HALF_LIFE_S, hop_s=card.hop_seconds)
+        for each in (windows, before)
     )
     decided = labels >= 0
     return Trust(

@@ -166,25 +166,22 @@ class Run:
     def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
         """By question, what a network says of a fold, at temperature 1: of many tracks some, every so-manieth. Without
         the questions that are not asked there, or in training only."""
-        answers = {}
+        asked = {}
+        for question in self.questions:
+            tracks = question.in_folds({fold}).tracks
+            if tracks and question.name not in self.plan.auxiliary:
+                asked[question.name] = tracks[:: math.ceil(len(tracks) / _ENOUGH_TRACKS)]
         with TemporaryDirectory() as folder:
             # What is scored is what will run. No model stands in the run's folder before it is calibrated.
             self.export(checkpoint, model := Path(folder) / MODEL_NAME)
-            scorer = self._scorer(model)
-            for question in self.questions:
-                tracks = question.in_folds({fold}).tracks
-                if tracks and question.name not in self.plan.auxiliary:
-                    some = tracks[:: math.ceil(len(tracks) / _ENOUGH_TRACKS)]
-                    answers[question.name] = score_windows(
-                        AskedFirst(scorer, question.name), some, self.features.features
-                    )
-        return answers
+            return score_windows(self._scorer(model), asked, self.features.features)
 
     def calibrate(self, heads: Sequence[Head], answers: Mapping[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
-        """See ``calibrate_heads``; heads that only training asks stay as they are, nobody will look at them."""
+        """See ``calibrate_heads``; heads that only training asks stay as they are, nobody will look at them, and do not
+        say how new a sound is: the model that ships is without them."""
         shown = [head for head in heads if head.name not in self.plan.auxiliary]
         calibrated = {head.name: head for head in calibrate_heads(shown, answers, by=by)}
-        return tuple(calibrated.get(head.name, head) for head in heads)
+        return tuple(calibrated.get(head.name, head.model_copy(update={"spread": None})) for head in heads)
 
     def evaluate(self, model: Path, fold: int, fitted: Fitted) -> dict[str, Record]:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
