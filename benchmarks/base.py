@@ -60,6 +60,7 @@ KEPT = ("files", "file_accuracy", "file_balanced_accuracy", "file_macro_f1", "ac
 """Figures of each head that the store keeps."""
 CALIBRATED = (
     "file_accuracy",
+    "ece_files",
     "ece_vote_before",
     "ece_vote_after",
     "accuracy_at_80",
@@ -291,6 +292,7 @@ def ship(run: Run, model: Path, *, name: str) -> None:
             "figures": {
                 head.name: {
                     "temperature": head.temperature,
+                    "file_temperature": head.file_temperature,
                     "enter": head.enter,
                     **{each: round(card.metrics.get(f"{prefix}{each}", math.nan), 4) for each in CALIBRATED},
                 }

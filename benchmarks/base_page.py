@@ -106,21 +106,24 @@ def _shipped_words(name: str, found: dict[str, Any]) -> str:
 Of the networks that calibrate the model that ships, **genrescope-{name}** ({found["bytes"] / 1e6:.1f} MB, made by
 commit {found["commit"][:7]} with `--export`): one network a fold, each calibrated by what another says of the fold
 before, which that one has not heard; every file once. The model itself has learned from all folds; no figure is of it.
-ECE is of the running vote's confidence, at every moment; *at 80 % coverage*: the accuracy of the 80 % of files that it
-is surest of; *decided*: the share of time in which a label is shown, and how often it is right then.
+ECE is of the running vote's confidence, at every moment, and *of files* of `classify`'s; *at 80 % coverage*: the
+accuracy of the 80 % of files that it is surest of; *decided*: the share of time in which a label is shown, and how
+often it is right then.
 """
 
 
 def _shipped_table(figures: dict[str, dict[str, float]]) -> list[str]:
     lines = [
-        "| head | temperature | enter | ECE before | ECE after | accuracy | at 80 % coverage | decided | right then |",
-        f"|---{'|---:' * 8}|",
+        "| head | temperature | of files | enter | ECE before | ECE after | ECE of files | accuracy "
+        "| at 80 % coverage | decided | right then |",
+        f"|---{'|---:' * 10}|",
     ]
     for head, found in figures.items():
         numbers = (
             f"{found['temperature']:.2f}",
+            f"{found['file_temperature']:.2f}",
             f"{found['enter']:.2f}",
-            *(f"{found[f'ece_vote_{when}']:.3f}" for when in ("before", "after")),
+            *(f"{found[f'ece_{each}']:.3f}" for each in ("vote_before", "vote_after", "files")),
             *(
                 f"{found[each]:.3f}"
                 for each in ("file_accuracy", "accuracy_at_80", "decided_share", "decided_accuracy")

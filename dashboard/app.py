@@ -12,6 +12,7 @@ from dashboard.live_view import live_view
 from dashboard.page import Page, get_page
 from dashboard.theme import PAGE_CSS
 from models.errors import GenrescopeError
+from models.figures import figures_in_words
 from stream.events import Command, SetHalfLife, SetSource
 
 HISTORY_ROWS = 8
@@ -90,7 +91,7 @@ def controls_and_history(page: Page) -> None:
             st.caption("Nothing yet.")
     with right, st.expander("The model"):
         st.html(panels.table(panels.card_facts(hello.card).items()))
-    figures = panels.card_figures(hello.card)
+    figures = figures_in_words(hello.card)
     if figures:
         with right, st.expander("Its figures"):
             st.html(panels.table(figures.items()))

@@ -226,20 +226,12 @@ def card_facts(card: ModelCard) -> dict[str, str]:
         "Model": card.name,
         "What it is": card.description,
         "Network": card.architecture.name,
-        "Labels": ", ".join(card.head.shown(label) for label in card.head.labels),
+        **{head.name.capitalize(): ", ".join(head.shown(label) for label in head.labels) for head in card.heads},
         "Hears": f"{seconds(card.window_seconds)} at a time: {card.hears}",
         "While that fills": _while_it_fills(card),
-        "Decides": f"from {percent(card.head.enter)} on, gives up below {percent(card.head.leave)}",
+        "Decides": f"{card.head.name} from {percent(card.head.enter)} on, gives it up below {percent(card.head.leave)}",
         "Trained on": card.provenance.data,
         "Measured by": card.provenance.protocol,
         "Licence": card.provenance.licence,
     }
     return {name: value for name, value in facts.items() if value}
-
-
-def card_figures(card: ModelCard) -> dict[str, str]:
-    """How good the model is, by name of the figure; numbers of files have no decimals."""
-    return {
-        name.replace("_", " "): f"{value:,.0f}" if name.split(".")[-1] == "files" else f"{value:.3f}"
-        for name, value in card.metrics.items()
-    }

@@ -68,6 +68,7 @@ def models(
     from rich.text import Text
 
     from models.engine_file import EngineFile
+    from models.figures import figures_in_words
     from models.model_file import open_model
     from models.scorer import DEFAULT_MODEL, ENGINE_SUFFIX, PRETRAINED
 
@@ -89,7 +90,7 @@ def models(
             + ("; shorter audio is repeated to fill it" if card.window.short == "tile" else ""),
             "input": card.hears,
             "trained on": card.provenance.data,
-            "measured": ", ".join(f"{name} {value:.4g}" for name, value in card.metrics.items()) or "no figures",
+            "measured": "\n".join(f"{name}: {words}" for name, words in figures_in_words(card).items()) or "no figures",
             "protocol": card.provenance.protocol,
             "licence": card.provenance.licence,
         }

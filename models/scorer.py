@@ -27,6 +27,7 @@ _BATCH_BYTES = 4 << 20
 """Of the network's input at once. Its feature maps are up to a hundred times as large."""
 
 _TINY = 1e-30
+_MANY_WINDOWS = 4.0
 
 
 @runtime_checkable
@@ -125,9 +126,14 @@ def temper(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.N
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def of_file(mean: FloatArray, head: Head) -> FloatArray:
-    """The probabilities (classes,) of a whole file, from the mean of its windows' (classes,)."""
-    return temper(mean, head.file_temperature).astype(np.float32)
+def of_file(mean: FloatArray, head: Head, *, windows: float) -> FloatArray:
+    """The probabilities (classes,) of a whole file, from the mean (classes,) of those of its windows.
+
+    ``windows`` is how many of them, side by side, its sound is. One is as sure as it says, nothing has been averaged
+    away; the temperature for files, which was fitted to excerpts of many, counts in full from four on.
+    """
+    share = min(1.0, (windows - 1.0) / (_MANY_WINDOWS - 1.0))
+    return temper(mean, head.file_temperature**share).astype(np.float32)
 
 
 def load_scorer(path: Path = DEFAULT_MODEL, kind: ScorerKind = ScorerKind.ONNX) -> Scorer:

@@ -403,6 +403,10 @@ class ModelCard(_Spec):
         """Seconds between two looks, if the user says nothing else."""
         return self.window.hop_frames * self.clock.seconds_per_frame
 
+    def side_by_side(self, windows: int, hop_s: float) -> float:
+        """How many windows, side by side, are as long as so many that are ``hop_s`` seconds apart."""
+        return 1.0 + (windows - 1) * hop_s / self.window_seconds
+
     def to_json(self) -> str:
         """The card as the JSON text stored in the model file."""
         return self.model_dump_json()

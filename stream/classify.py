@@ -110,21 +110,21 @@ class Classification:
 
 
 class _Mean:
-    """The mean of probabilities (classes,) as they come."""
+    """The mean of probabilities (classes,) as they come, and of how many."""
 
     def __init__(self) -> None:
         self._total: npt.NDArray[np.float64] | None = None
-        self._count = 0
+        self.count = 0
 
     def add(self, probabilities: FloatArray) -> None:
         new = probabilities.astype(np.float64)
         self._total = new if self._total is None else self._total + new
-        self._count += 1
+        self.count += 1
 
     @property
     def value(self) -> FloatArray | None:
         """None before the first."""
-        return None if self._total is None else (self._total / self._count).astype(np.float32)
+        return None if self._total is None else (self._total / self.count).astype(np.float32)
 
 
 class _Collector:
@@ -136,13 +136,14 @@ class _Collector:
         self._whole, self._partial = [_Mean() for _ in card.heads], [_Mean() for _ in card.heads]
         self.segments: list[Segment] = []
 
-    @property
-    def means(self) -> list[FloatArray | None]:
-        """Mean probabilities (classes,) of the whole windows, else of the others; None if none was scored."""
-        return [
-            partial.value if whole.value is None else whole.value
-            for whole, partial in zip(self._whole, self._partial, strict=True)
-        ]
+    def heard(self, hop_s: float) -> list[FloatArray | None]:
+        """Each head's probabilities (classes,) of the file by its whole windows, ``hop_s`` apart, else by the others;
+        None if none was scored."""
+        found: list[FloatArray | None] = []
+        for head, whole, partial in zip(self._card.heads, self._whole, self._partial, strict=True):
+            windows = self._card.side_by_side(whole.count, hop_s)
+            found.append(partial.value if whole.value is None else of_file(whole.value, head, windows=windows))
+        return found
 
     def publish(self, event: Event) -> None:
         if not isinstance(event, Verdict):
@@ -180,6 +181,7 @@ def classify(
     source = AudioFile(path, speed=MAX_SPEED)
     engine = Engine(scorer, {"file": source}, [collector], hop_s=hop_s, half_life_s=half_life_s)
     engine.run()
+    heard_hop_s = engine.hop_frames * card.clock.seconds_per_frame
     (channel,) = engine.channels
     health = channel.health()
     if health.state is HealthState.FAILED:
@@ -195,15 +197,14 @@ def classify(
     return Classification(
         file=str(path),
         seconds=seconds,
-        heads=_answers(card, _repeated(path, scorer) if short else collector.means),
+        heads=_answers(card, _repeated(path, scorer) if short else collector.heard(heard_hop_s)),
         segments=(*before, replace(last, end=seconds)),
     )
 
 
-def _answers(card: ModelCard, means: Sequence[FloatArray | None]) -> tuple[HeadAnswer, ...]:
+def _answers(card: ModelCard, heard: Sequence[FloatArray | None]) -> tuple[HeadAnswer, ...]:
     answers = {
-        head.name: HeadAnswer(head.name, head.labels, None if mean is None else of_file(mean, head))
-        for head, mean in zip(card.heads, means, strict=True)
+        head.name: HeadAnswer(head.name, head.labels, said) for head, said in zip(card.heads, heard, strict=True)
     }
     for head in card.heads:
         if head.given is not None and (other := answers[head.given.head].label) != head.given.label:

@@ -96,10 +96,12 @@ def test_whole_files_are_as_sure_as_they_are_right():
     windows = scored([track + random.normal(0.0, 3.0, track.shape) for track in logits], targets)
     head = HEAD.model_copy(update={"file_temperature": fit_file_temperature(windows)})
     means = np.array([each.mean(axis=0) for each in windows.windows])
-    after = np.array([of_file(mean.astype(np.float32), head) for mean in means])
+    after = np.array([of_file(mean.astype(np.float32), head, windows=12.0) for mean in means])
     assert head.file_temperature < 0.8
     assert Reliability.of(after, targets).error < Reliability.of(means, targets).error / 2
     np.testing.assert_array_equal(after.argmax(axis=1), means.argmax(axis=1))
+    # Of a single window nothing was averaged.
+    np.testing.assert_allclose(of_file(means[0].astype(np.float32), head, windows=1.0), means[0], atol=1e-6)
 
 
 def test_the_spread_is_that_of_windows_that_share_no_sound():

@@ -182,10 +182,7 @@ def test_the_present_half_life_is_among_the_steps() -> None:
 def test_the_model_card_tells_figures_and_licence() -> None:
     told = panels.card_facts(CARD)
     assert told["Licence"] == CARD.provenance.licence
-    assert panels.card_figures(CARD)["accuracy"] == "0.500"
-    assert "pop rock" in told["Labels"]
-    counted = panels.card_figures(CARD.model_copy(update={"metrics": {"files": 1923.0, "mood.temperature": 1.5}}))
-    assert (counted["files"], counted["mood.temperature"]) == ("1,923", "1.500")
+    assert "pop rock" in told["Genre"]
     assert "40 mel bands" in told["Hears"]
     assert "While that fills" not in told
 

@@ -71,7 +71,8 @@ def evaluate(
         target = card.head.labels.index(track.label)
         windows = answers[card.head.name]
         mean = decide(windows, LIVE)
-        live = mean._replace(probabilities=of_file(mean.probabilities, card.head))
+        heard = card.side_by_side(len(windows), card.hop_seconds)
+        live = mean._replace(probabilities=of_file(mean.probabilities, card.head, windows=heard))
         published = live
         if card.decision != LIVE:
             seed = seed_of(names[track], card.provenance.seed)

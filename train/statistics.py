@@ -16,6 +16,7 @@ import scipy.stats
 
 from train.coverage import Coverage
 from train.record import Decision, Record
+from train.reliability import Reliability
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -104,9 +105,9 @@ def metrics(record: Record) -> dict[str, float]:
     """Figures for a model card, of files as live audio is judged and (``published_...``) as the recipe judges them.
 
     ``accuracy_at_80`` is that of the 80 % of the files that are answered most confidently.
-    ``ece_...`` are expected calibration errors, of windows and of the running vote, at temperature 1 (before) and at
-    the card's (after); ``decided_...`` the time in which the vote shows a label. A figure that cannot be had is left
-    out: a card holds no nan.
+    ``ece_...`` are expected calibration errors: of files, and of windows and the running vote, at temperature 1
+    (before) and at the card's (after); ``decided_...`` the time in which the vote shows a label. A figure that cannot
+    be had is left out: a card holds no nan.
     """
     live, published = (figures(sums_by_file(record, kind).sum(axis=0)) for kind in ("live", "published"))
     trust = record.trust
@@ -120,6 +121,7 @@ def metrics(record: Record) -> dict[str, float]:
         "published_macro_f1": float(published["macro_f1"]),
         "window_accuracy": float(live["window_accuracy"]),
         "accuracy_at_80": Coverage.of([record]).at(0.8),
+        "ece_files": _files(record).error if record.calibrated else math.nan,
         "ece_windows_before": trust.windows_before.error,
         "ece_windows_after": trust.windows_after.error if record.calibrated else math.nan,
         "ece_vote_before": trust.vote_before.error,
@@ -129,6 +131,12 @@ def metrics(record: Record) -> dict[str, float]:
         "decided_accuracy": trust.decided_right / trust.decided if trust.decided else math.nan,
     }
     return {name: round(value, 4) for name, value in values.items() if math.isfinite(value)}
+
+
+def _files(record: Record) -> Reliability:
+    """Of the answers on files, as live audio is judged."""
+    targets = np.array([record.labels.index(file.label) for file in record.files])
+    return Reliability.of(np.array([file.live.probabilities for file in record.files]), targets)
 
 
 def units_of(arms: Sequence[Sequence[Record]]) -> dict[str, str]:
