@@ -11,8 +11,8 @@ from dashboard import panels
 from dashboard.live_view import live_view
 from dashboard.page import Page, get_page
 from dashboard.theme import PAGE_CSS
+from models.card_words import figures_in_words
 from models.errors import GenrescopeError
-from models.figures import figures_in_words
 from stream.events import Command, SetHalfLife, SetSource
 
 HISTORY_ROWS = 8

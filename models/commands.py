@@ -67,8 +67,8 @@ def models(
     from rich.table import Table
     from rich.text import Text
 
+    from models.card_words import figures_in_words
     from models.engine_file import EngineFile
-    from models.figures import figures_in_words
     from models.model_file import open_model
     from models.scorer import DEFAULT_MODEL, ENGINE_SUFFIX, PRETRAINED
 

@@ -19,11 +19,12 @@ from models.vote import FloatArray
 
 _TINY: Final = 1e-6
 """Probabilities below count as this much: single precision knows no better."""
+_NEW: Final = 1.2
+"""From this novelty on the past is forgotten faster: seldom reached within a piece, where it is about 1."""
 _STEEPNESS: Final = 8
-"""How fast forgetting grows with novelty: at 1, what is usual within a piece, it is twice as fast as in sound that does
-not change, at 1.4 sixteen times."""
+"""How fast it grows from there: at half as much again it is 26 times as fast."""
 FASTEST: Final = 24.0
-"""One window is not to wipe out the memory, however new it sounds: a word over the music, a cough."""
+"""One window does not wipe out the memory at the default half-life, however new it sounds: a word, a cough."""
 
 
 def scores(probabilities: FloatArray) -> npt.NDArray[np.float64]:
@@ -33,12 +34,12 @@ def scores(probabilities: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def pace(novelty: float) -> float:
-    """How many times as fast the past is forgotten as in sound that does not change."""
-    return min(1.0 + novelty**_STEEPNESS, FASTEST)
+    """How many times as fast as its half-life says the vote is to forget, 1 or more."""
+    return float(np.clip(novelty / _NEW, 1.0, FASTEST ** (1 / _STEEPNESS)) ** _STEEPNESS)
 
 
 class Novelty:
-    """Sets each window against the newest one that shares no sound with it.
+    """Sets each window against the newest one that is at least a window older, and so shares no sound with it.
 
     The novelty of a window is the root mean square of the differences of ``scores``, over the labels of all heads that
     have a ``spread``, each in units of its head's: about 1 while a piece goes on.

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from models.confidence import calibrated
 from models.errors import ModelFileError
 from models.model_file import ORT_ERRORS, first_words, input_names, open_model
-from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
+from models.scorer import FloatArray, WindowBatch, check_windows
 
 
 class OnnxScorer:

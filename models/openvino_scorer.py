@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from models.confidence import calibrated
 from models.errors import ModelFileError
 from models.model_file import input_names, open_model
-from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
+from models.scorer import FloatArray, WindowBatch, check_windows
 
 _SETTINGS = {
     # Where the processor knows bf16 it would calculate in that, and say nothing: probabilities then differ by 3e-4.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from models.errors import ConfigError, GenrescopeError
 from models.scorer_kind import ScorerKind
-from models.spec import Head, ModelCard
+from models.spec import ModelCard
 
 FloatArray = npt.NDArray[np.float32]
 WindowBatch = tuple[FloatArray, ...]
@@ -25,9 +25,6 @@ ENGINE_SUFFIX = ".engine"
 
 _BATCH_BYTES = 4 << 20
 """Of the network's input at once. Its feature maps are up to a hundred times as large."""
-
-_TINY = 1e-30
-_MANY_WINDOWS = 4.0
 
 
 @runtime_checkable
@@ -109,31 +106,6 @@ def windows_at_once(card: ModelCard) -> int:
     """How many windows one call of ``score`` should be given at most, at least 1: memory goes with their bytes."""
     window_bytes = sum(4 * bands * frames for bands, frames in card.input_shapes)
     return max(1, _BATCH_BYTES // window_bytes)
-
-
-def calibrated(logits: FloatArray, head: Head) -> FloatArray:
-    """Softmax of ``logits / temperature``: (n, classes) -> (n, classes)."""
-    scaled = logits.astype(np.float64) / head.temperature
-    scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
-    powers = np.exp(scaled)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-def temper(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
-    """What ``calibrated`` would have made of the logits at so many times the temperature, of its probabilities
-    (..., classes)."""
-    powers = np.power(np.maximum(probabilities, _TINY, dtype=np.float64), 1.0 / temperature)
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
-def of_file(mean: FloatArray, head: Head, *, windows: float) -> FloatArray:
-    """The probabilities (classes,) of a whole file, from the mean (classes,) of those of its windows.
-
-    ``windows`` is how many of them, side by side, its sound is. One is as sure as it says, nothing has been averaged
-    away; the temperature for files, which was fitted to excerpts of many, counts in full from four on.
-    """
-    share = min(1.0, (windows - 1.0) / (_MANY_WINDOWS - 1.0))
-    return temper(mean, head.file_temperature**share).astype(np.float32)
 
 
 def load_scorer(path: Path = DEFAULT_MODEL, kind: ScorerKind = ScorerKind.ONNX) -> Scorer:

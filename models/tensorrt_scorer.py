@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from models.atomic_write import WriteError
+from models.confidence import calibrated
 from models.cuda import Cuda
 from models.engine_file import EngineFile
 from models.errors import EngineError
 from models.model_file import input_names
 from models.precision_kind import Precision
-from models.scorer import ENGINE_SUFFIX, FloatArray, WindowBatch, calibrated, check_windows
+from models.scorer import ENGINE_SUFFIX, FloatArray, WindowBatch, check_windows
 from models.spec import ModelCard
 from models.tensorrt_build import installed_modules, make_logger, tensorrt_module
 from models.tensorrt_engines import Engines, default_cache, keep, read_kept

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models.confidence import calibrated
 from models.errors import ModelFileError
 from models.model_file import open_model
-from models.scorer import FloatArray, WindowBatch, calibrated, check_windows
+from models.scorer import FloatArray, WindowBatch, check_windows
 from models.spec import ModelCard
 
 

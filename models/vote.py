@@ -19,10 +19,10 @@ from models.spec import Head
 
 FloatArray = npt.NDArray[np.float32]
 
-_LEAD: Final = 0.6
-"""By how much more probability a label takes the place of the one shown last: most of what there is."""
+_LEAD: Final = 0.5
+"""By how much more probability a label takes the place of the one shown last: half of what there is."""
 _YIELDS: Final = 4.0
-"""Half-lives of not being sure after which half of that lead is enough: nobody remembers the label any more."""
+"""Half-lives after which half of that lead is enough, if the one shown last has not been the likeliest meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,14 @@ class Standing:
     smoothed: FloatArray
 
 
-def change_s(half_life_s: float, pace: float = 1.0) -> float:
+def change_s(half_life_s: float, *, pace: float, enter: float) -> float:
     """Within so many seconds the vote turns to another class that the windows are sure of from one moment to the next,
-    in sound that makes it forget ``pace`` times as fast as sound that does not change."""
+    and that enters at ``enter``, in sound that makes it forget ``pace`` times as fast as its half-life says."""
+    if enter >= 1.0:
+        return math.inf
+    new_to_old = max((1.0 + _LEAD) / (1.0 - _LEAD), enter / (1.0 - enter))
     # When it begins to forget faster, the memory is full: of so many times the windows that it will come to hold.
-    return half_life_s / pace * math.log2(1.0 + pace * (1.0 + _LEAD) / (1.0 - _LEAD))
+    return half_life_s / pace * math.log2(1.0 + pace * new_to_old)
 
 
 class RunningVote:
@@ -48,7 +51,8 @@ class RunningVote:
 
     The smoothed posterior is the mean of the windows, weighted by seconds and by how many half-lives ago they were. A
     label enters where it is the likeliest and reaches the head's ``enter``, and is given up below ``leave``. To follow
-    another it must lead it by far: soon after a change the mean is of few windows, and the first are of both pieces.
+    another it must lead it by far, or for long: soon after a change the mean is of few windows, and the first of them
+    are of both pieces.
     """
 
     def __init__(self, head: Head, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
@@ -77,7 +81,7 @@ class RunningVote:
         self._weight_s = 0.0
         self._label: int | None = None
         self._last: int | None = None  # the label shown last
-        self._unsure_s = 0.0  # how long none has been
+        self._doubted_s = 0.0  # how long it has not been the likeliest
 
     def update(self, probabilities: FloatArray, *, elapsed_s: float, aged_s: float | None = None) -> Standing:
         """Take one window's probabilities (classes,), ``elapsed_s`` seconds of sound after the previous one's. What was
@@ -95,19 +99,18 @@ class RunningVote:
 
     def _decide(self, elapsed_s: float) -> None:
         leader = int(self._smoothed.argmax())
-        if self._label is None:
-            self._unsure_s += elapsed_s
-        if leader != self._label and self._smoothed[leader] >= self._head.enter and self._leads(leader):
+        self._doubted_s = 0.0 if leader == self._last else self._doubted_s + elapsed_s
+        if leader != self._label and self._smoothed[leader] >= self._head.enter and self._may_follow(leader):
             self._label = self._last = leader
-            self._unsure_s = 0.0
+            self._doubted_s = 0.0
         elif self._label is not None and self._smoothed[self._label] < self._head.leave:
             self._label = None
 
-    def _leads(self, leader: int) -> bool:
-        """Whether it may follow the label shown last."""
+    def _may_follow(self, leader: int) -> bool:
+        """Whether it leads the label shown last by enough."""
         if self._last is None or leader == self._last:
             return True
-        lead = _LEAD * 2.0 ** (-self._unsure_s / (_YIELDS * self._half_life_s))
+        lead = _LEAD * 2.0 ** (-self._doubted_s / (_YIELDS * self._half_life_s))
         return bool(self._smoothed[leader] - self._smoothed[self._last] > lead)
 
 

@@ -27,8 +27,7 @@ class _Vote:
     head: Head
     running: RunningVote
     standing: Standing | None = None
-    elapsed_s: float = 0.0
-    aged_s: float = 0.0
+    missed_s: float = 0.0
 
     @property
     def label(self) -> str | None:
@@ -76,18 +75,20 @@ class RunningVotes:
         self._novelty.reset()
         for vote in self._votes.values():
             vote.running.reset()
-            vote.standing, vote.elapsed_s, vote.aged_s = None, 0.0, 0.0
+            vote.standing, vote.missed_s = None, 0.0
 
     def update(self, probabilities: Mapping[str, FloatArray], *, elapsed_s: float) -> dict[str, Shown]:
         """Take one window's probabilities (classes,) of each head, ``elapsed_s`` seconds of sound after the previous
         one's; return what each shows."""
         aged_s = elapsed_s * pace(self._novelty.update(probabilities, elapsed_s=elapsed_s))
         for name, vote in self._votes.items():
-            vote.elapsed_s += elapsed_s
-            vote.aged_s += aged_s
             if is_for(vote.head, self._card, probabilities):
-                vote.standing = vote.running.update(probabilities[name], elapsed_s=vote.elapsed_s, aged_s=vote.aged_s)
-                vote.elapsed_s = vote.aged_s = 0.0
+                vote.standing = vote.running.update(
+                    probabilities[name], elapsed_s=vote.missed_s + elapsed_s, aged_s=vote.missed_s + aged_s
+                )
+                vote.missed_s = 0.0
+            else:
+                vote.missed_s += elapsed_s
         return {name: self._shown(vote) for name, vote in self._votes.items()}
 
     def smoothed(self, name: str) -> FloatArray | None:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.audio import load
+from models.confidence import of_whole_file, side_by_side
 from models.errors import AudioError
 from models.frontend import features
 from models.half_life import DEFAULT_HALF_LIFE_S
-from models.scorer import Scorer, of_file
+from models.scorer import Scorer
 from models.spec import ModelCard
 from models.votes import is_for
 from models.windowing import filled
@@ -141,8 +142,11 @@ class _Collector:
         None if none was scored."""
         found: list[FloatArray | None] = []
         for head, whole, partial in zip(self._card.heads, self._whole, self._partial, strict=True):
-            windows = self._card.side_by_side(whole.count, hop_s)
-            found.append(partial.value if whole.value is None else of_file(whole.value, head, windows=windows))
+            if whole.value is None:
+                found.append(partial.value)
+            else:
+                windows = side_by_side(whole.count, hop_s, self._card.window_seconds)
+                found.append(of_whole_file(whole.value, head.file_temperature, windows=windows))
         return found
 
     def publish(self, event: Event) -> None:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import toy_card
 
+from models.confidence import calibrated, of_whole_file, temper
 from models.errors import DatasetError
-from models.scorer import calibrated, of_file, temper
 from models.spec import Head
 from models.vote import VoteClock
 from models.votes import RunningVotes
@@ -36,9 +36,9 @@ def honest_logits(random, *, tracks=400, windows=12):
     return [np.repeat(row[None], windows, axis=0) for row in logits], targets
 
 
-def scored(logits, targets, *, apart=8):
+def scored(logits, targets, *, window_s=2.8):
     windows = [calibrated(track.astype(np.float32), HEAD) for track in logits]
-    return ScoredTracks(windows, [np.full(len(each), HOP_S) for each in windows], targets, HOP_S, apart)
+    return ScoredTracks(windows, [np.full(len(each), HOP_S) for each in windows], targets, HOP_S, window_s)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
@@ -86,29 +86,31 @@ def test_a_temperature_at_the_end_of_its_range_is_told():
 
 def test_nothing_to_calibrate_on_is_an_error():
     with pytest.raises(DatasetError, match="got none"):
-        calibrate(HEAD, ScoredTracks([], [], np.empty(0, dtype=np.int64), HOP_S, 8))
+        calibrate(HEAD, ScoredTracks([], [], np.empty(0, dtype=np.int64), HOP_S, 2.8))
 
 
 def test_whole_files_are_as_sure_as_they_are_right():
     """Windows of a track err in different directions: their mean is right more often than it is sure."""
     random = np.random.default_rng(5)
     logits, targets = honest_logits(random)
-    windows = scored([track + random.normal(0.0, 3.0, track.shape) for track in logits], targets)
-    head = HEAD.model_copy(update={"file_temperature": fit_file_temperature(windows)})
-    means = np.array([each.mean(axis=0) for each in windows.windows])
-    after = np.array([of_file(mean.astype(np.float32), head, windows=12.0) for mean in means])
-    assert head.file_temperature < 0.8
-    assert Reliability.of(after, targets).error < Reliability.of(means, targets).error / 2
-    np.testing.assert_array_equal(after.argmax(axis=1), means.argmax(axis=1))
+    noisy = [track + random.normal(0.0, 3.0, track.shape) for track in logits]
+    for window_s, side_by_side in ((HOP_S, 12.0), (4 * HOP_S, 3.75)):
+        windows = scored(noisy, targets, window_s=window_s)
+        temperature = fit_file_temperature(windows)
+        means = np.array([each.mean(axis=0) for each in windows.windows])
+        after = np.array([of_whole_file(mean, temperature, windows=side_by_side) for mean in means])
+        assert temperature < 0.8
+        assert Reliability.of(after, targets).error < Reliability.of(means, targets).error / 2
+        np.testing.assert_array_equal(after.argmax(axis=1), means.argmax(axis=1))
     # Of a single window nothing was averaged.
-    np.testing.assert_allclose(of_file(means[0].astype(np.float32), head, windows=1.0), means[0], atol=1e-6)
+    np.testing.assert_allclose(of_whole_file(means[0], temperature, windows=1.0), means[0], atol=1e-6)
 
 
 def test_the_spread_is_that_of_windows_that_share_no_sound():
     random = np.random.default_rng(6)
     # Four windows in a row are alike, as those are that share sound.
     logits = [np.repeat(random.normal(0.0, 2.0, (30, 4)), 4, axis=0) for _ in range(20)]
-    tracks = scored(logits, np.zeros(20, dtype=np.int64), apart=4)
+    tracks = scored(logits, np.zeros(20, dtype=np.int64), window_s=4 * HOP_S)
     # Of centred scores: a quarter of their variance is taken by the mean.
     assert tracks.spread() == pytest.approx(2.0 * np.sqrt(2 * 3 / 4), rel=0.05)
     assert tracks.tempered(2.0).spread() == pytest.approx(tracks.spread() / 2, rel=1e-3)
@@ -118,8 +120,8 @@ def test_the_spread_is_that_of_windows_that_share_no_sound():
 
 def test_tracks_without_two_such_windows_tell_no_spread():
     logits, targets = honest_logits(np.random.default_rng(7), windows=4)
-    assert scored(logits, targets, apart=4).spread() is None
-    assert calibrate(HEAD, scored(logits, targets, apart=4)).spread == HEAD.spread
+    assert scored(logits, targets, window_s=4 * HOP_S).spread() is None
+    assert calibrate(HEAD, scored(logits, targets, window_s=4 * HOP_S)).spread is None
 
 
 @given(st.integers(1, 30), st.floats(0.05, 20.0), st.integers(0, 2**32 - 1))
@@ -140,9 +142,9 @@ def test_what_is_calibrated_is_what_live_audio_shows(windows, half_life_s, seed)
 
 
 def test_so_many_hops_are_apart_that_windows_share_no_sound():
-    card = toy_card()
-    apart = hops_apart(card)
-    assert (apart - 1) * card.hop_seconds < card.window_seconds <= apart * card.hop_seconds
+    assert hops_apart(2.8, 0.34) == 9
+    assert hops_apart(2.8, 2.8) == 1
+    assert hops_apart(0.3, 0.1) == 3
 
 
 @given(st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))

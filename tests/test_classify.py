@@ -89,6 +89,21 @@ def test_of_a_longer_file_the_whole_windows_count(tmp_path, long):
     np.testing.assert_allclose(result.probabilities, long.score((windows,))["pitch"].mean(axis=0), atol=1e-4)
 
 
+@pytest.mark.parametrize(("seconds", "power"), [(12.0, 2.0), (1.32, 1.0)])
+def test_the_mean_of_many_windows_has_a_temperature_of_its_own(tmp_path, seconds, power):
+    # Low and high at once, so that no answer is certain; 1.32 s are one whole window.
+    signal = (tone("low", seconds) + tone("high", seconds))[: round(seconds * RATE_HZ)]
+    card = toy_card()
+    sharp = card.model_copy(update={"heads": (card.head.model_copy(update={"file_temperature": 0.5}),)})
+    plain, sharpened = (
+        classify(wav(tmp_path / "a.wav", signal), OnnxScorer(save_toy(tmp_path / f"{name}.onnx", of)), hop_s=0.3)
+        for name, of in (("plain", card), ("sharp", sharp))
+    )
+    expected = plain.probabilities**power
+    np.testing.assert_allclose(sharpened.probabilities, expected / expected.sum(), rtol=1e-4)
+    assert sharpened.label == plain.label
+
+
 def test_where_no_window_becomes_whole_the_parts_count(tmp_path, long):
     rest = np.zeros(12 * RATE_HZ, np.float32)
     result = classify(wav(tmp_path / "a.wav", tone("low", 6), rest), long)

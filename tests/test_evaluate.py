@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from networks import random_network
@@ -5,7 +7,8 @@ from toy import SPEC, toy_card
 
 from models.errors import ConfigError, DatasetError
 from models.frontend import features
-from models.spec import FileDecision, LogMel, Magnitude, Mfcc, ModelCard, Raw, WindowSpec
+from models.spec import FileDecision, Head, LogMel, Magnitude, Mfcc, ModelCard, Raw, WindowSpec
+from train.calibration import ages
 from train.decision import LIVE
 from train.evaluate import at_level, evaluate, score_windows, trainable_parameters, windows_of
 from train.findings import find
@@ -62,6 +65,60 @@ def test_figures_by_hand(evaluation):
     # Confidences .8 (2 files, 1 right), .7 (2 files, 1 right), .6 (1 file, right), each in a bin of its own.
     assert found["ece_windows_after"] == pytest.approx((2 * 0.3 + 2 * 0.2 + 0.4) / 5, abs=1e-4)
     assert found["decided_share"] == 1.0
+
+
+def test_files_are_as_sure_as_classify_says(tracks):
+    head = CARD.head.model_copy(update={"temperature": 0.9, "file_temperature": 0.5})
+    sharp = CARD.model_copy(update={"heads": (head,)})
+    # 11 windows of 2.79 s, 0.35 s apart, are as long as 2.25 side by side: of the way to four, 0.4165.
+    found = evaluate(Oracle(sharp, [A, B, B, C, A]), tracks, silent(tracks, frames=180))
+    assert len(found.files) == 5
+    share = 10 * sharp.hop_seconds / sharp.window_seconds / 3
+    expected = np.array(A) ** (2.0**share)
+    np.testing.assert_allclose(found.files[0].live.probabilities, expected / expected.sum(), atol=1e-5)
+    right = [0, 2, 3]
+    confidences = np.array([max(each.live.probabilities) for each in found.files])
+    bins = np.floor(confidences * 15)
+    error = sum(
+        abs(np.isin(np.flatnonzero(bins == each), right).mean() - confidences[bins == each].mean())
+        * (bins == each).sum()
+        for each in np.unique(bins)
+    )
+    assert metrics(found)["ece_files"] == pytest.approx(error / 5, abs=1e-4)
+
+
+def test_several_heads_are_scored_together_and_each_by_its_own_tracks(tracks):
+    genre, kind = CARD.head, Head(name="kind", labels=("x", "y"))
+    card = CARD.model_copy(update={"heads": (genre, kind, Head(name="other", labels=("x", "y")))})
+
+    class Moving:
+        """Answers that differ from window to window."""
+
+        name = "moving"
+
+        def __init__(self):
+            self.card = card
+
+        def score(self, windows):
+            random = np.random.default_rng(0)
+            return {
+                head.name: random.dirichlet(np.ones(len(head.labels)), len(windows[0])).astype(np.float32)
+                for head in card.heads
+            }
+
+    asked = {genre.name: tracks, "kind": [replace(track, label="y") for track in tracks[:2]]}
+    scored = score_windows(Moving(), asked, silent(tracks, frames=400))
+    assert {name: each.targets.tolist() for name, each in scored.items()} == {
+        genre.name: [0, 0, 1, 2, 2],
+        "kind": [1, 1],
+    }
+    # How new a track is does not hang on the question, and only the heads that are asked say it.
+    np.testing.assert_array_equal(scored[genre.name].aged_s[0], scored["kind"].aged_s[0])
+    spreads = {name: each.spread() for name, each in scored.items()}
+    heads = tuple(head.model_copy(update={"spread": spreads.get(head.name)}) for head in card.heads)
+    answers = {head.name: Moving().score((np.empty(len(scored["kind"].windows[0])),))[head.name] for head in heads}
+    expected = ages(answers, card.model_copy(update={"heads": heads}))
+    np.testing.assert_allclose(scored["kind"].aged_s[0], expected, rtol=1e-5)
 
 
 def test_a_record_tells_the_files_apart_and_where_they_come_from(evaluation):

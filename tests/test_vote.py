@@ -49,16 +49,18 @@ def test_after_one_half_life_half_of_the_old_is_left(half_life_s):
     np.testing.assert_allclose(smoothed, [0.5, 0.5, 0], atol=5e-3)
 
 
-@given(st.floats(0.5, 20))
-def test_a_change_in_sound_that_is_no_newer_takes_no_longer_than_is_stated(half_life_s):
+@given(st.floats(0.5, 20), st.floats(0.0, 0.95))
+def test_a_change_in_sound_that_is_no_newer_takes_no_longer_than_is_stated(half_life_s, enter):
     hop_s = 0.05
-    vote = RunningVote(HEAD, hop_s=hop_s, half_life_s=half_life_s)
+    head = HEAD.model_copy(update={"enter": enter, "leave": 0.0})
+    vote = RunningVote(head, hop_s=hop_s, half_life_s=half_life_s)
     for p in seconds_of([1, 0, 0], 12 * half_life_s, hop_s):
         vote.update(p, elapsed_s=hop_s)
     after = np.array([0, 1, 0], np.float32)
     took = next(hop * hop_s for hop in range(1, 100_000) if vote.update(after, elapsed_s=hop_s).label == 1)
-    # A little less, because the old label is given up on the way.
-    assert 0.9 * change_s(half_life_s) - hop_s < took <= change_s(half_life_s) + hop_s
+    stated = change_s(half_life_s, pace=1.0, enter=enter)
+    # A little less, because the lead that it needs becomes less on the way.
+    assert 0.75 * stated - hop_s < took <= stated + hop_s
 
 
 @given(posteriors.map(lambda p: p / p.sum()), posteriors.map(lambda p: p / p.sum()), st.floats(1.0, 60.0))
@@ -82,25 +84,22 @@ def test_new_sound_brings_its_label_at_once_where_the_network_is_sure():
     assert unsure.update(np.array([0.2, 0.5, 0.3], np.float32), elapsed_s=HOP_S, aged_s=99.0).label is None
 
 
-def test_to_be_a_little_likelier_for_ever_is_no_change():
-    standings = run([*seconds_of([0.9, 0.1, 0.0], 60), *seconds_of([0.44, 0.56, 0.0], 600)])
-    assert all(standing.label == 0 for standing in standings)
+def test_a_label_that_another_leads_by_a_little_is_kept_for_a_while_but_not_for_ever():
+    # With the low thresholds that calibration finds for heads that are nearly always right, too.
+    for enter, leave in ((0.5, 0.35), (0.3, 0.15), (0.0, 0.0)):
+        head = HEAD.model_copy(update={"enter": enter, "leave": leave})
+        standings = run([*seconds_of([0.9, 0.1, 0.0], 60), *seconds_of([0.4, 0.6, 0.0], 60)], head=head)
+        labels = [standing.label for standing in standings]
+        changed = labels.index(1) * HOP_S - 60.0
+        assert 8.0 < changed < 40.0
+        assert set(labels[: labels.index(1)]) == {0}
+        assert set(labels[labels.index(1) :]) == {1}
 
 
 def test_a_change_that_comes_and_goes_does_not_move_the_label():
     # A jingle of a second, every ten: the label stays; the plain average with a short memory would not.
     stream = [*seconds_of([0.8, 0.1, 0.1], 10), *seconds_of([0.1, 0.8, 0.1], 0.7)] * 10
     assert {standing.label for standing in run(stream)} == {0}
-
-
-def test_the_longer_nobody_is_named_the_less_a_new_label_must_lead():
-    stream = [*seconds_of([1, 0, 0], 60), *seconds_of([0.2, 0.4, 0.4], 20), *seconds_of([0.1, 0.6, 0.3], 60)]
-    standings = run(stream)
-    assert None in [standing.label for standing in standings]
-    follows = next(standing for standing in standings if standing.label == 1)
-    assert 0.2 < follows.smoothed[1] - follows.smoothed[0] < 0.4
-    # Led by as much, the label stays while it is shown.
-    assert run([*seconds_of([1, 0, 0], 60), *seconds_of([0.35, 0.65, 0.0], 600)])[-1].label == 0
 
 
 @given(streams)
@@ -152,14 +151,16 @@ def test_reset_forgets():
     assert vote.update(np.array([0, 1, 0], np.float32), elapsed_s=9.0).label == 1
 
 
-def test_after_an_outage_the_past_is_forgotten_but_one_window_is_no_change():
+def test_after_an_outage_the_past_and_its_label_are_forgotten():
     vote = RunningVote(HEAD, hop_s=HOP_S)
     for p in seconds_of([1, 0, 0], 70):
         vote.update(p, elapsed_s=HOP_S)
     other = np.array([0.25, 0.75, 0], np.float32)
     short, long = copy.deepcopy(vote), copy.deepcopy(vote)
     assert short.update(other, elapsed_s=3.15).label == 0  # a gap of a moment, and the window fills again
-    np.testing.assert_allclose(long.update(other, elapsed_s=3600.0).smoothed, other, atol=1e-3)
+    after = long.update(other, elapsed_s=3600.0)
+    np.testing.assert_allclose(after.smoothed, other, atol=1e-3)
+    assert after.label == 1  # nobody remembers the one before
 
 
 def test_the_first_window_counts_like_any_other():
@@ -174,7 +175,8 @@ def test_another_hop_changes_nothing(hop_s):
         [*seconds_of([1, 0, 0], 90, hop_s), *seconds_of([0, 1, 0], 60, hop_s)], half_life_s=12.0, hop_s=hop_s
     )
     changed = next(at for at, standing in enumerate(standings) if standing.label == 1) - round(90 / hop_s) + 1
-    assert 0.9 * change_s(12.0) < changed * hop_s <= change_s(12.0) + hop_s
+    stated = change_s(12.0, pace=1.0, enter=HEAD.enter)
+    assert 0.75 * stated < changed * hop_s <= stated + hop_s
 
 
 def test_silence_is_no_time_and_a_gap_is():

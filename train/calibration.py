@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.optimize
 
+from models.confidence import of_whole_file, side_by_side, temper
 from models.errors import DatasetError
 from models.half_life import DEFAULT_HALF_LIFE_S
 from models.novelty import Novelty, pace, scores
-from models.scorer import temper
 from models.spec import Head, ModelCard
 from models.vote import RunningVote
 from train.progress import say
@@ -42,13 +42,13 @@ _TINY = 1e-30
 @dataclass(frozen=True, slots=True)
 class ScoredTracks:
     """``windows[i]`` (n_i, classes): probabilities of track ``i``'s windows, ``hop_s`` apart, and ``aged_s[i]`` (n_i,)
-    what ``ages`` says of them; ``targets`` (tracks,). Windows ``apart`` hops from each other share no sound."""
+    what ``ages`` says of them; ``targets`` (tracks,). A window is ``window_s`` long."""
 
     windows: Sequence[FloatArray]
     aged_s: Sequence[FloatArray]
     targets: IntArray
     hop_s: float
-    apart: int
+    window_s: float
 
     @classmethod
     def joined(cls, parts: Sequence[ScoredTracks]) -> ScoredTracks:
@@ -81,16 +81,16 @@ class ScoredTracks:
     def spread(self) -> float | None:
         """By how much scores differ between windows of a track that share no sound (``Head.spread``), root mean square;
         None where no track has two such windows, or none differ."""
-        return spread_of(self.windows, self.apart)
+        return spread_of(self.windows, hops_apart(self.window_s, self.hop_s))
 
     def _votes(self, head: Head, half_life_s: float) -> list[tuple[FloatArray, IntArray]]:
         tracks = zip(self.windows, self.aged_s, strict=True)
         return [vote(each, aged_s, head, half_life_s=half_life_s, hop_s=self.hop_s) for each, aged_s in tracks]
 
 
-def hops_apart(card: ModelCard) -> int:
+def hops_apart(window_s: float, hop_s: float) -> int:
     """How many hops lie between two windows that share no sound, at least."""
-    return math.ceil(card.window_seconds / card.hop_seconds - 1e-6)
+    return math.ceil(window_s / hop_s - 1e-6)
 
 
 def spread_of(tracks: Sequence[FloatArray], apart: int) -> float | None:
@@ -134,9 +134,13 @@ def fit_temperature(scored: ScoredTracks) -> float:
 
 
 def fit_file_temperature(scored: ScoredTracks) -> float:
-    """The same for whole tracks: of the mean of their windows' probabilities. ``scored`` is at the head's."""
-    means = np.array([each.mean(axis=0) for each in scored.windows])
-    return _likeliest_temperature(lambda temperature: (temper(means, temperature), scored.targets))
+    """The same for whole tracks, as ``of_whole_file`` applies it. ``scored`` is at the head's temperature."""
+    means = [(each.mean(axis=0), side_by_side(len(each), scored.hop_s, scored.window_s)) for each in scored.windows]
+
+    def at(temperature: float) -> tuple[FloatArray, IntArray]:
+        return np.array([of_whole_file(mean, temperature, windows=n) for mean, n in means]), scored.targets
+
+    return _likeliest_temperature(at)
 
 
 def _likeliest_temperature(at: Callable[[float], tuple[FloatArray, IntArray]]) -> float:
@@ -196,7 +200,7 @@ def calibrate(head: Head, scored: ScoredTracks) -> Head:
     fitted = {
         "temperature": temperature,
         "file_temperature": round(fit_file_temperature(tempered), 4),
-        "spread": head.spread if spread is None else round(spread, 4),
+        "spread": None if spread is None else float(f"{spread:.4g}"),
     }
     return choose_enter(head.model_copy(update=fitted), tempered)
 
@@ -210,11 +214,12 @@ def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, ScoredTracks], 
             fitted = calibrate(head, answers[head.name])
             words = (
                 f"temperature {fitted.temperature:g}{end_of_range(fitted.temperature)}, "
-                f"{fitted.file_temperature:g} for files, enter {fitted.enter:g}"
+                f"{fitted.file_temperature:g}{end_of_range(fitted.file_temperature)} for files, enter {fitted.enter:g}"
             )
             say(f"{head.name}: calibrated by {by}: {words}")
         else:
-            fitted = head
+            # How much its answers vary is not known either: it does not say how new the sound is.
+            fitted = head.model_copy(update={"spread": None})
             say(f"{head.name}: no track in {by}, not calibrated")
         calibrated.append(fitted)
     return tuple(calibrated)

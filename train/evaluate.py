@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.confidence import of_whole_file, side_by_side, temper
 from models.errors import ConfigError, DatasetError, ModelFileError
 from models.half_life import DEFAULT_HALF_LIFE_S
-from models.scorer import AskedFirst, Scorer, WindowBatch, of_file, temper
+from models.scorer import AskedFirst, Scorer, WindowBatch
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
 from train.calibration import ScoredTracks, ages, hops_apart, spread_of, vote
@@ -71,8 +72,8 @@ def evaluate(
         target = card.head.labels.index(track.label)
         windows = answers[card.head.name]
         mean = decide(windows, LIVE)
-        heard = card.side_by_side(len(windows), card.hop_seconds)
-        live = mean._replace(probabilities=of_file(mean.probabilities, card.head, windows=heard))
+        heard = side_by_side(len(windows), card.hop_seconds, card.window_seconds)
+        live = mean._replace(probabilities=of_whole_file(mean.probabilities, card.head.file_temperature, windows=heard))
         published = live
         if card.decision != LIVE:
             seed = seed_of(names[track], card.provenance.seed)
@@ -119,7 +120,7 @@ def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features
         used = tuple(track for track in tracks if track.path in features)
         about = AskedFirst(scorer, name)
         heard[name] = [(track.label, answers) for track, _, answers in _heard(about, used, features, 0.0)]
-    apart = hops_apart(card)
+    apart = hops_apart(card.window_seconds, card.hop_seconds)
     spreads = {name: spread_of([each[name] for _, each in said], apart) for name, said in heard.items()}
     novel = card.model_copy(
         update={"heads": tuple(head.model_copy(update={"spread": spreads.get(head.name)}) for head in card.heads)}
@@ -131,7 +132,7 @@ def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features
             aged_s=[ages(answers, novel) for _, answers in said],
             targets=np.array([labels[name].index(label) for label, _ in said], dtype=np.int64),
             hop_s=card.hop_seconds,
-            apart=apart,
+            window_s=card.window_seconds,
         )
         for name, said in heard.items()
     }

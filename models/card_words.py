@@ -40,5 +40,5 @@ def _sentence(figures: dict[str, float]) -> str:
             f"live it names one {share('decided_share')} of the time, {share('decided_accuracy')} of it rightly"
         )
     if "ece_vote_after" in figures:
-        parts.append(f"its confidence is {100 * figures['ece_vote_after']:.0f} points off")
+        parts.append(f"its confidence is {100 * figures['ece_vote_after']:.1f} points off")
     return "; ".join(parts)

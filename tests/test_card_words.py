@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toy import toy_card
 
-from models.figures import figures_in_words
+from models.card_words import figures_in_words
 
 FIGURES = {"files": 1923.0, "file_accuracy": 0.7, "decided_share": 0.826, "decided_accuracy": 0.7482}
 
@@ -22,7 +22,7 @@ def test_each_head_says_how_good_it_is() -> None:
     words = figures_in_words(toy_card(others=("a", "b")).model_copy(update={"metrics": metrics}))
     assert words == {
         "pitch": "70 % of 1,923 files named rightly (mean of the labels 63 %); 78 % of the 80 % that it is surest of; "
-        "live it names one 83 % of the time, 75 % of it rightly; its confidence is 3 points off",
+        "live it names one 83 % of the time, 75 % of it rightly; its confidence is 2.7 points off",
         "b": "25 % of 12 files named rightly",
     }
 
