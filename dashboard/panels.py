@@ -83,8 +83,9 @@ def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
         return "This model never decides: its threshold is 100 %."
     new, alike = (seconds(change_s(half_life_s, pace=pace, enter=enter)) for pace in (FASTEST, 1.0))
     return (
-        f"After a change of music the label follows within {new} where it sounds quite different from before, and "
-        f"within {alike} where it sounds much the same, on top of the {seconds(window_s)} window that has to fill."
+        f"After a change of music of which the model is sure, the label follows within {new} where it sounds quite "
+        f"different from before, and within {alike} where it sounds much the same, on top of the {seconds(window_s)} "
+        "window that has to fill."
     )
 
 

@@ -19,10 +19,10 @@ from models.spec import Head
 
 FloatArray = npt.NDArray[np.float32]
 
-_LEAD: Final = 0.5
-"""By how much more probability a label takes the place of the one shown last: half of what there is."""
-_YIELDS: Final = 4.0
-"""Half-lives after which half of that lead is enough, if the one shown last has not been the likeliest meanwhile."""
+_LEAD: Final = 0.6
+"""By how much more probability a label takes the place of the one shown last: most of what there is."""
+_YIELDS: Final = 2.0
+"""Half-lives of not being the likeliest after which the one shown last is followed for half of that lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class RunningVote:
         self._weight_s = 0.0
         self._label: int | None = None
         self._last: int | None = None  # the label shown last
-        self._doubted_s = 0.0  # how long it has not been the likeliest
+        self._doubted_s = 0.0  # by how much longer it has not been the likeliest than it has
 
     def update(self, probabilities: FloatArray, *, elapsed_s: float, aged_s: float | None = None) -> Standing:
         """Take one window's probabilities (classes,), ``elapsed_s`` seconds of sound after the previous one's. What was
@@ -99,7 +99,7 @@ class RunningVote:
 
     def _decide(self, elapsed_s: float) -> None:
         leader = int(self._smoothed.argmax())
-        self._doubted_s = 0.0 if leader == self._last else self._doubted_s + elapsed_s
+        self._doubted_s = max(0.0, self._doubted_s + (elapsed_s if leader != self._last else -elapsed_s))
         if leader != self._label and self._smoothed[leader] >= self._head.enter and self._may_follow(leader):
             self._label = self._last = leader
             self._doubted_s = 0.0

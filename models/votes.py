@@ -37,9 +37,11 @@ class _Vote:
         return self.head.labels[self.standing.label]
 
     @property
-    def leader(self) -> str | None:
-        """Its likeliest label."""
-        return None if self.standing is None else self.head.labels[int(self.standing.smoothed.argmax())]
+    def answer(self) -> str | None:
+        """What it would show by itself or, where it shows nothing, its likeliest label."""
+        if self.standing is None or self.standing.label is not None:
+            return self.label
+        return self.head.labels[int(self.standing.smoothed.argmax())]
 
 
 def is_for(head: Head, card: ModelCard, probabilities: Mapping[str, FloatArray]) -> bool:
@@ -56,7 +58,7 @@ class RunningVotes:
     the sound is, and all votes forget by it.
 
     A head that is ``given`` something, a genre music, takes only the windows that are likeliest so, as if there had
-    been a gap in place of the others, and shows no label while another answer leads the vote that decides on it.
+    been a gap in place of the others, and shows no label while the vote that decides on it has another answer.
     """
 
     def __init__(self, card: ModelCard, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
@@ -97,8 +99,8 @@ class RunningVotes:
 
     def _shown(self, vote: _Vote) -> Shown:
         given = vote.head.given
-        leader = None if given is None else self._votes[given.head].leader
-        instead = None if given is None or leader == given.label else leader
+        answer = None if given is None else self._votes[given.head].answer
+        instead = None if given is None or answer == given.label else answer
         # What was likely of the music before is no answer about the speech after it.
         confidence = None if vote.standing is None or instead is not None else vote.standing.confidence
         return Shown(vote.label if instead is None else None, confidence, instead)

@@ -79,10 +79,16 @@ class VerdictView {
     return {
       state: "decided",
       label: labelText(verdict.label),
-      detail: `${percentText(verdict.confidence ?? 0)} sure · for ${wholeSecondsText(heldS)}`,
+      detail: `${percentText(verdict.confidence ?? 0)} sure · for ${wholeSecondsText(heldS)}${this.rival(verdict)}`,
       lead,
       colour: this.hello.labels.indexOf(verdict.label),
     };
+  }
+
+  // A label stays until another leads it by far, or for long: so that the bars do not seem to contradict it.
+  rival({ label, smoothed }) {
+    const leader = this.hello.labels[smoothed.indexOf(Math.max(...smoothed))];
+    return leader === label ? "" : ` · until ${labelText(leader)} leads for longer`;
   }
 
   // A long window may be named while it fills: said quietly, with how much of it has been heard.
@@ -115,7 +121,7 @@ class VerdictView {
   paintBars(theme, state) {
     const { smoothed, raw } = this.verdict ?? {};
     const leader = smoothed && smoothed.indexOf(Math.max(...smoothed));
-    this.bars.classList.toggle("idle", state === "deaf" || !raw);
+    this.bars.classList.toggle("idle", state === "deaf" || !raw || Boolean(this.verdict.instead));
     if (smoothed) this.choose(smoothed);
     this.rows.forEach((row, index) => {
       row.item.hidden = !this.shown.has(index);
