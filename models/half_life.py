@@ -18,5 +18,5 @@ def checked_half_life(seconds: float) -> float:
         ConfigError: it is not a positive number.
     """
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"expected a half-life of a number of seconds above 0, got {seconds:g}")
+        raise ConfigError(f"expected a finite half-life of more than 0 seconds, got {seconds:g}")
     return seconds
