@@ -22,7 +22,7 @@ _TINY: Final = 1e-6
 _NEW: Final = 1.2
 """From this novelty on the past is forgotten faster: seldom reached within a piece, where it is about 1."""
 _STEEPNESS: Final = 8
-"""How fast it grows from there: at half as much again it is 26 times as fast."""
+"""How fast it grows from there: by half as much again it is as fast as it gets."""
 FASTEST: Final = 24.0
 """One window does not wipe out the memory at the default half-life, however new it sounds: a word, a cough."""
 

@@ -262,7 +262,7 @@ class Head(_Spec):
     file_temperature: AboveZero = 1.0
     enter: Probability = 0.5
     leave: Probability = 0.35
-    spread: AboveZero | None = 1.25  # where none was fitted: that of ten genres by genrescope-base
+    spread: AboveZero | None = 1.25  # where none was fitted: about that of ten genres by genrescope-base
     given: Given | None = None
 
     @model_validator(mode="after")
