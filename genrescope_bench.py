@@ -93,7 +93,7 @@ def decisions(
         for number in track_progress(range(programmes), total=programmes, title="Listening to programmes")
     ]
     results = compare_rules(heard, card, half_life_s=half_life_s)
-    chosen = _chosen(results, half_life_s)
+    chosen = _chosen(results, half_life_s, card.head.enter)
     figures = {name: counts.figures() for name, (_, counts) in chosen.items()}
     shown = Table(box=None, pad_edge=False)
     shown.add_column(no_wrap=True)
@@ -111,7 +111,9 @@ def decisions(
     console.print(shown)
     console.print(
         "\nShares are of the time in which there is something to name; unsure is not right. The plain vote is shown at "
-        "the setting that switches falsely about as often as the running vote that is never unsure."
+        "the setting that switches falsely about as often as the running vote that is never unsure. Who is told when "
+        "pieces begin takes the mean of all windows since, which no listener can: about as far as a vote on these "
+        "windows gets."
     )
     if report is not None:
         _write_report(report, results, chosen)
@@ -336,15 +338,18 @@ def _cell(value: float, unit: str) -> str:
 
 
 def _setting(setting: Setting) -> str:
-    from stream.decision_bench import MAJORITY, UNSMOOTHED
+    from stream.decision_bench import MAJORITY, TOLD, UNSMOOTHED
 
-    units = {UNSMOOTHED: "", MAJORITY: f"last {setting.value:g}"}
+    units = {UNSMOOTHED: "", MAJORITY: f"last {setting.value:g}", TOLD: f"from {setting.value:.2f}"}
     return units.get(setting.rule, f"{setting.value:g} s")
 
 
-def _chosen(results: list[tuple[Setting, Counts]], half_life_s: float) -> dict[str, tuple[Setting, Counts]]:
-    """Our vote at its setting, with and without abstaining; the plain one where it is as steady as the latter."""
-    from stream.decision_bench import MAJORITY, NEVER_UNSURE, OURS, PLAIN, UNSMOOTHED
+def _chosen(
+    results: list[tuple[Setting, Counts]], half_life_s: float, enter: float
+) -> dict[str, tuple[Setting, Counts]]:
+    """Our vote at its setting, with and without abstaining; the plain one where it is as steady as the latter; who is
+    told when pieces begin at our threshold."""
+    from stream.decision_bench import MAJORITY, NEVER_UNSURE, OURS, PLAIN, TOLD, UNSMOOTHED
 
     def at(rule: str, value: float) -> tuple[Setting, Counts]:
         return next(each for each in results if (each[0].rule, each[0].value) == (rule, value))
@@ -358,6 +363,7 @@ def _chosen(results: list[tuple[Setting, Counts]], half_life_s: float) -> dict[s
         PLAIN: min(plain, key=lambda each: abs(each[1].figures()["false_switches_per_minute"] - steadiness)),
         MAJORITY: at(MAJORITY, 10),
         UNSMOOTHED: at(UNSMOOTHED, 0),
+        TOLD: at(TOLD, enter),
     }
 
 

@@ -28,26 +28,41 @@ PLAIN: Final = "plain vote"
 MAJORITY: Final = "majority"
 OURS: Final = "running vote"
 NEVER_UNSURE: Final = "running vote, never unsure"
+TOLD: Final = "told when pieces begin"
 """The rules compared."""
 
 HALF_LIVES_S: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0)
 """Where a rule has a half-life, its curve is drawn through these."""
 MAJORITIES: Final = (3, 5, 10, 20, 40)
+THRESHOLDS: Final = (0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
+"""Of who is told when pieces begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWindow:
+    """A look ``time`` seconds into the programme; its probabilities (classes,) of each head, none in silence, come
+    ``elapsed_s`` after the last. What is said of an ``early`` one, of less than a whole window, is not shown as
+    decided."""
+
+    time: float
+    probabilities: Mapping[str, FloatArray]
+    elapsed_s: float
+    early: bool = False
 
 
 class Decider(Protocol):
     """From windows to what is shown."""
 
-    def update(self, probabilities: Mapping[str, FloatArray], elapsed_s: float) -> str | None:
-        """The label to show after a window's probabilities (classes,) of each head; None for none."""
+    def update(self, window: HeardWindow) -> str | None:
+        """The label to show after a window that is not silent; None for none."""
         ...
 
 
 class Smoother(Protocol):
-    """From windows of one head, which is never unsure, to the index of its label."""
+    """From windows of one head to the index of its label."""
 
-    def update(self, probabilities: FloatArray, elapsed_s: float) -> int:
-        """The index of the label after a window's probabilities (classes,)."""
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:
+        """The index of the label after a window's probabilities (classes,); None for none."""
         ...
 
 
@@ -98,15 +113,54 @@ class Smoothed:
         self._label: str | None = None
         self._missed_s = 0.0
 
-    def update(self, probabilities: Mapping[str, FloatArray], elapsed_s: float) -> str | None:
+    def update(self, window: HeardWindow) -> str | None:
         """See ``Decider``."""
         head = self._card.head
-        self._missed_s += elapsed_s
-        if is_for(head, self._card, probabilities):
-            self._label = head.labels[self._smoother.update(probabilities[head.name], self._missed_s)]
+        self._missed_s += window.elapsed_s
+        if is_for(head, self._card, window.probabilities):
+            label = self._smoother.update(window.probabilities[head.name], self._missed_s)
+            self._label = None if label is None else head.labels[label]
             self._missed_s = 0.0
-        instead = self._votes.update(probabilities, elapsed_s=elapsed_s)[head.name].instead
+        instead = self._votes.update(window.probabilities, elapsed_s=window.elapsed_s)[head.name].instead
         return self._label if instead is None else None
+
+
+class MeanSince:
+    """The likeliest label of the mean of all windows since the last ``reset``, if it reaches ``threshold``."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._sum: FloatArray | float = 0.0
+        self._windows = 0
+
+    def update(self, probabilities: FloatArray, elapsed_s: float) -> int | None:  # noqa: ARG002  # a Smoother's
+        """See ``Smoother``."""
+        self._windows += 1
+        total = self._sum = self._sum + probabilities
+        likeliest = int(np.argmax(total))
+        return likeliest if total[likeliest] >= self._threshold * self._windows else None
+
+
+class Told:
+    """What no listener can do: it is told when each of the programme's pieces begins, and judges by the mean of all
+    windows of which more than half is of the piece. What it does not reach, no detector of changes would."""
+
+    def __init__(self, card: ModelCard, threshold: float, programme: Programme) -> None:
+        self._mean = MeanSince(threshold)
+        self._smoothed = Smoothed(card, self._mean)
+        middle_s = card.window_seconds / 2
+        self._resets = deque(piece.start + middle_s for piece in programme.stretches if piece.label is not None)
+
+    def update(self, window: HeardWindow) -> str | None:
+        """See ``Decider``."""
+        while self._resets and self._resets[0] < window.time:
+            self._resets.popleft()
+            self._mean.reset()
+        return self._smoothed.update(window)
 
 
 class OurVote:
@@ -116,20 +170,9 @@ class OurVote:
         self._head = card.head.name
         self._votes = RunningVotes(card, hop_s=card.hop_seconds, half_life_s=half_life_s)
 
-    def update(self, probabilities: Mapping[str, FloatArray], elapsed_s: float) -> str | None:
+    def update(self, window: HeardWindow) -> str | None:
         """See ``Decider``."""
-        return self._votes.update(probabilities, elapsed_s=elapsed_s)[self._head].label
-
-
-@dataclass(frozen=True, slots=True)
-class HeardWindow:
-    """A look ``time`` seconds into the programme; its probabilities (classes,) of each head come ``elapsed_s`` after
-    the last. What is said of an ``early`` one, of less than a whole window, is not shown as decided."""
-
-    time: float
-    probabilities: Mapping[str, FloatArray] | None
-    elapsed_s: float
-    early: bool
+        return self._votes.update(window.probabilities, elapsed_s=window.elapsed_s)[self._head].label
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +186,12 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A rule at one setting: ``rule`` names the curve that it lies on, ``value`` where."""
+    """A rule at one setting: ``rule`` names the curve that it lies on, ``value`` where; ``make`` makes it for a
+    programme."""
 
     rule: str
     value: float
-    make: Callable[[], Decider]
+    make: Callable[[Programme], Decider]
 
 
 class _Played(ThreadedSource):
@@ -191,7 +235,7 @@ def hear(programme: Programme, scorer: Scorer, *, half_life_s: float) -> Heard:
         clock.look(at, silent=verdict.state is VerdictState.SILENCE)
         elapsed_s = clock.take() if verdict.raw is not None else 0.0
         raw = {head.name: head.raw for head in verdict.heads if head.raw is not None}
-        windows.append(HeardWindow(at, raw or None, elapsed_s, verdict.state is VerdictState.WARMING_UP))
+        windows.append(HeardWindow(at, raw, elapsed_s, verdict.state is VerdictState.WARMING_UP))
         # Silence is shown as what it is; before a window is whole, what is shown says that it is early.
         label = verdict.label if verdict.state is VerdictState.DECIDED else None
         if not shown or shown[-1].label != label:
@@ -204,8 +248,8 @@ def judge(heard: Heard, decider: Decider) -> tuple[Shown, ...]:
     shown: list[Shown] = []
     for window in heard.windows:
         label: str | None = None
-        if window.probabilities is not None:
-            said = decider.update(window.probabilities, window.elapsed_s)
+        if window.probabilities:
+            said = decider.update(window)
             label = None if window.early else said
         if not shown or shown[-1].label != label:
             shown.append(Shown(window.time, label))
@@ -215,8 +259,11 @@ def judge(heard: Heard, decider: Decider) -> tuple[Shown, ...]:
 def settings(card: ModelCard, half_life_s: float) -> Iterator[Setting]:
     """The rules compared, each along its curve, ``half_life_s`` among the values of ours."""
 
-    def smoothed(make: Callable[[], Smoother]) -> Callable[[], Decider]:
-        return lambda: Smoothed(card, make())
+    def smoothed(make: Callable[[], Smoother]) -> Callable[[Programme], Decider]:
+        return lambda _programme: Smoothed(card, make())
+
+    def ours(card: ModelCard, half_life_s: float) -> Callable[[Programme], Decider]:
+        return lambda _programme: OurVote(card, half_life_s)
 
     yield Setting(UNSMOOTHED, 0.0, smoothed(Unsmoothed))
     for value in HALF_LIVES_S:
@@ -224,12 +271,14 @@ def settings(card: ModelCard, half_life_s: float) -> Iterator[Setting]:
     for slots in MAJORITIES:
         yield Setting(MAJORITY, slots, smoothed(partial(MajorityVote, slots)))
     for value in sorted({*HALF_LIVES_S, half_life_s}):
-        yield Setting(OURS, value, partial(OurVote, card, value))
+        yield Setting(OURS, value, ours(card, value))
     always = card.model_copy(
         update={"heads": (card.head.model_copy(update={"enter": 0.0, "leave": 0.0}), *card.heads[1:])}
     )
     for value in sorted({*HALF_LIVES_S, half_life_s}):
-        yield Setting(NEVER_UNSURE, value, partial(OurVote, always, value))
+        yield Setting(NEVER_UNSURE, value, ours(always, value))
+    for value in sorted({*THRESHOLDS, card.head.enter}):
+        yield Setting(TOLD, value, partial(Told, card, value))
 
 
 def compare_rules(programmes: Sequence[Heard], card: ModelCard, *, half_life_s: float) -> list[tuple[Setting, Counts]]:
@@ -238,6 +287,6 @@ def compare_rules(programmes: Sequence[Heard], card: ModelCard, *, half_life_s: 
     for setting in settings(card, half_life_s):
         counts = Counts()
         for heard in programmes:
-            counts += measure(heard.programme, judge(heard, setting.make()))
+            counts += measure(heard.programme, judge(heard, setting.make(heard.programme)))
         results.append((setting, counts))
     return results
