@@ -55,6 +55,7 @@ def hello(event: Hello, *, boot: str, kept_s: float) -> dict[str, Any]:
         "model": event.card.name,
         "scorer": event.scorer,
         "labels": event.card.head.labels,
+        "instead": event.card.instead,
         "titles": event.card.titles,
         "enter": event.card.head.enter,
         "window_s": event.card.window_seconds,

@@ -369,6 +369,15 @@ class ModelCard(_Spec):
         return self.heads[0]
 
     @property
+    def instead(self) -> tuple[str, ...]:
+        """What may be heard in place of the sound that the first head is for: speech, where it is for music."""
+        given = self.head.given
+        if given is None:
+            return ()
+        (labels,) = (head.labels for head in self.heads if head.name == given.head)
+        return tuple(label for label in labels if label != given.label)
+
+    @property
     def titles(self) -> dict[str, str]:
         """What people are shown of labels of all heads, where it is another word."""
         return {label: title for head in self.heads for label, title in head.titles.items()}

@@ -9,7 +9,7 @@ from toy import SPEC, toy_card
 
 from models.errors import ModelFileError
 from models.frontend import features
-from models.spec import FORMAT_VERSION, FileDecision, Head, LogMel, Magnitude, Mfcc, ModelCard, Raw
+from models.spec import FORMAT_VERSION, FileDecision, Given, Head, LogMel, Magnitude, Mfcc, ModelCard, Raw
 
 
 def test_card_survives_json():
@@ -59,6 +59,13 @@ def test_text_that_is_no_card_is_refused():
     for text in ("", "{", "[]", "3"):
         with pytest.raises(ModelFileError):
             ModelCard.from_json(text)
+
+
+def test_what_may_be_heard_instead_is_what_the_first_head_is_not_for():
+    assert toy_card().instead == ()
+    kind = Head(name="kind", labels=("silence", "music", "speech"))
+    genre = Head(name="genre", labels=("a", "b"), given=Given(head="kind", label="music"))
+    assert toy_card().model_copy(update={"heads": (genre, kind)}).instead == ("silence", "speech")
 
 
 def test_leave_above_enter_is_refused():

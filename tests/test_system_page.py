@@ -15,7 +15,7 @@ from page_windows import OPEN_MS, Show, Watched, pixels, spread
 from playwright.sync_api import Browser
 from verdicts import make_verdict
 
-from models.spec import Head
+from models.spec import Given, Head
 from stream.events import (
     HeadVerdict,
     Health,
@@ -162,9 +162,11 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
     try:
         labels = tuple(f"a label with a long name, number {number}" for number in range(40))
         name = "![x](http://192.0.2.1/x.png) :red[loud] **song**"
-        card = CARD.model_copy(
-            update={"name": name, "heads": (Head(name="genre", labels=labels, titles={labels[39]: "R&B <i>"}),)}
+        genre = Head(
+            name="genre", labels=labels, titles={labels[39]: "R&B <i>"}, given=Given(head="kind", label="music")
         )
+        kind = Head(name="kind", labels=("music", "other", "speech"))
+        card = CARD.model_copy(update={"name": name, "heads": (genre, kind)})
         choices = (SourceChoice("demo", name),)
         show.link.publish(Hello("many", CHANNEL, card, "fake", "demo", 2.0, 0.35, choices))
         smoothed = np.full(len(labels), 0.005, np.float32)
@@ -184,7 +186,7 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         )
         others = (
             HeadVerdict("mood", ("calm", "wild"), "calm", 0.7, None, None),
-            HeadVerdict("kind", ("music", "speech"), None, 0.5, None, None),
+            HeadVerdict("kind", kind.labels, None, 0.5, None, None),
         )
         show.link.publish(replace(verdict, heads=(*verdict.heads, *others)))
         watched = watch()
@@ -207,8 +209,13 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         show.link.publish(replace(verdict, sample=2, state=VerdictState.UNSURE, heads=(talk, *others)))
         window.locator(".label", has_text="speech").wait_for(timeout=OPEN_MS)
         assert window.locator(".lead").inner_text() == "It sounds like"
-        # The strip says the same.
+        # The strip says the same, in a grey of its own.
         window.locator(".legend li", has_text="speech").wait_for(timeout=OPEN_MS)
+        noise = replace(talk, instead="other")
+        show.link.publish(replace(verdict, sample=3, time=now + 1, state=VerdictState.UNSURE, heads=(noise, *others)))
+        window.locator(".legend li", has_text="other").wait_for(timeout=OPEN_MS)
+        marks = [window.locator(".legend li", has_text=each).locator(".mark.instead") for each in ("speech", "other")]
+        assert len({each.evaluate("(mark) => getComputedStyle(mark).opacity") for each in marks}) == 2
         # Of what has ended it is said in the past.
         show.link.publish(Health(CHANNEL, HealthState.ENDED, now, now + 3600, "demo", name))
         window.locator(".lead", has_text="The last thing it heard").wait_for(timeout=OPEN_MS)

@@ -1,7 +1,8 @@
 // The strip of the last minutes' verdicts: one colour per label, pale while warming up, silence low and grey, "not sure"
-// and what has no label hatched.
+// hatched, and what is heard instead, speech or other sounds, in a grey of its own.
 
 const PALE = 0.4;
+const GREYS = [0.2, 0.45, 0.7]; // how much of the muted colour
 const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
 
 class Strip {
@@ -11,6 +12,7 @@ class Strip {
     this.legendList = figure.querySelector(".legend");
     this.points = [];
     this.labels = [];
+    this.instead = [];
     this.bounds = { kept_s: 600, join_s: 0, apart_s: 0 };
     this.caption = figure.querySelector("figcaption");
     this.shownLegend = "";
@@ -23,6 +25,7 @@ class Strip {
 
   start(hello) {
     this.labels = hello.labels;
+    this.instead = hello.instead;
     this.points = hello.strip.points;
     this.bounds = hello.strip;
     this.caption.textContent = `The last ${Math.round(hello.strip.kept_s / 60)} minutes`;
@@ -76,10 +79,15 @@ class Strip {
         pen.fillRect(left, bar.y, wide, bar.height);
         pen.globalAlpha = 1;
         this.name(pen, pale ? theme.text : theme.onColour, run.label, left, wide, bar);
-      } else if (run.state === "unsure" || run.instead) {
+      } else if (run.instead) {
+        pen.globalAlpha = this.grey(run.instead);
+        pen.fillStyle = theme.muted;
+        pen.fillRect(left, bar.y, wide, bar.height);
+        pen.globalAlpha = 1;
+        this.name(pen, theme.text, run.instead, left, wide, bar);
+      } else if (run.state === "unsure") {
         pen.fillStyle = hatched;
         pen.fillRect(left, bar.y, wide, bar.height);
-        if (run.instead) this.name(pen, theme.text, run.instead, left, wide, bar);
       } else if (run.state === "silence") {
         pen.fillStyle = theme.muted;
         pen.fillRect(left, bar.y + bar.height - 5, wide, 5);
@@ -88,6 +96,10 @@ class Strip {
     this.axis(pen, theme, width, bar);
     this.legend(theme);
     this.canvas.setAttribute("aria-label", this.summary());
+  }
+
+  grey(other) {
+    return GREYS[this.instead.indexOf(other) % GREYS.length];
   }
 
   x(time) {
@@ -121,14 +133,14 @@ class Strip {
   legend(theme) {
     const heard = this.labels.filter((label) => this.shown.some((run) => run.label === label));
     const states = ["unsure", "silence"].filter((state) => this.shown.some((run) => run.state === state && !run.instead));
-    const others = [...new Set(this.shown.map((run) => run.instead).filter(Boolean))];
+    const others = this.instead.filter((other) => this.shown.some((run) => run.instead === other));
     const wanted = JSON.stringify([heard, states, others, theme.dark]);
     if (wanted === this.shownLegend) return;
     this.shownLegend = wanted;
     this.legendList.replaceChildren(
-      ...heard.map((label) => legendItem(labelText(label), theme.colour(this.labels.indexOf(label)), "decided")),
-      ...states.map((state) => legendItem(STATE_WORDS[state], null, state)),
-      ...others.map((other) => legendItem(labelText(other), null, "unsure")),
+      ...heard.map((label) => legendItem(labelText(label), "decided", { background: theme.colour(this.labels.indexOf(label)) })),
+      ...states.map((state) => legendItem(STATE_WORDS[state], state)),
+      ...others.map((other) => legendItem(labelText(other), "instead", { opacity: this.grey(other) })),
     );
   }
 
@@ -178,11 +190,11 @@ function wordsOf(run) {
   return run.instead ? labelText(run.instead) : STATE_WORDS[run.state];
 }
 
-function legendItem(text, colour, state) {
+function legendItem(text, state, style = {}) {
   const item = document.createElement("li");
   const mark = document.createElement("i");
   mark.className = `mark ${state}`;
-  if (colour) mark.style.background = colour;
+  Object.assign(mark.style, style);
   item.append(mark, text);
   return item;
 }
