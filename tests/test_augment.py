@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from models.frontend import band_centres_hz
 from models.spec import LogMel
 from train.augment import Augmentation
 
@@ -46,6 +47,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
         room=st.floats(0, 1),
         behind=st.floats(0, 1),
         bandwidth=st.floats(0, 1),
+        small_speaker=st.floats(0, 1),
         masks=st.integers(0, 4),
         mixup=st.sampled_from([0.0, 0.1, 1.0, 4.0]),
     ),
@@ -112,6 +114,15 @@ def test_a_narrower_bandwidth_takes_the_highest_bands_only() -> None:
     assert (cut[:, :24].abs() < 1e-6).all()
     assert (cut.diff(dim=1).clamp_max(0).abs() < 1e-5).all()  # once cut, all above is
     assert cut.max() > 2.0
+
+
+def test_a_small_speaker_takes_the_lowest_bands_only() -> None:
+    loud = windows() + 12  # far above the floor
+    taken = loud - apply(replace(NOTHING, small_speaker=1.0), loud)
+    centres = torch.tensor(band_centres_hz(SPEC))
+    assert (taken[:, centres > 800].abs() < 1e-5).all()
+    assert (taken.diff(dim=1) < 1e-5).all()  # the lower, the more
+    assert (taken[:, 0] > 0).any()
 
 
 def test_masks_hide_stretches_behind_the_mean() -> None:

@@ -1,5 +1,5 @@
 """What is done to training windows so that a network learns the music and not the recording: level, room, equaliser,
-bandwidth, something else that sounds along, missing stretches, and two windows as one.
+bandwidth, a small speaker, something else that sounds along, missing stretches, and two windows as one.
 
 All of it works on mel bands of power, a whole batch at a time, and is drawn anew for each window.
 """
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.frontend import band_centres_hz
 from models.spec import LogMel
 
 _EQUALISER_POINTS = 5
@@ -27,6 +28,9 @@ _BEHIND_DB = (-25.0, -5.0)
 _CUT_DB = (20.0, 60.0)
 """What is taken from the bands above a narrower bandwidth."""
 _LEAST_BANDS_LEFT = 0.6
+_SPEAKER_HZ = (100.0, 800.0)
+"""Below a frequency between these a small speaker plays less and less."""
+_SPEAKER_DB_PER_OCTAVE = (9.0, 24.0)
 _MASK_SHARE = 0.12
 """Width of a mask at most, as a share of the bands or frames (Park et al., "SpecAugment", 2019)."""
 
@@ -42,6 +46,7 @@ class Augmentation:
         room: share of the windows that are heard in a room.
         behind: share of the windows along with which another of the batch sounds, softer; labels stay.
         bandwidth: share of the windows that lose their highest bands.
+        small_speaker: share of the windows that lose their lowest bands.
         masks: stretches of bands, and as many of frames, replaced by the window's mean (SpecAugment).
         mixup: windows are mixed with others, labels in proportion, by shares from Beta(mixup, mixup) (Zhang et al.,
             "mixup", 2018).
@@ -53,6 +58,7 @@ class Augmentation:
     room: float = 0.0
     behind: float = 0.0
     bandwidth: float = 0.0
+    small_speaker: float = 0.0
     masks: int = 0
     mixup: float = 0.0
 
@@ -94,8 +100,17 @@ class Augmentation:
             above = torch.arange(bands)[None, :, None] >= left
             cut = self._between(n, _CUT_DB, draw) * self._some(n, self.bandwidth, draw)
             level = level - above * cut
+        if self.small_speaker:
+            level = level - self._missing_bass(n, draw)
         lowest = torch.log10(torch.tensor(self.spec.floor)) * scale
         return torch.maximum(windows + level * self.spec.per_decibel, lowest)
+
+    def _missing_bass(self, n: int, draw: torch.Generator) -> Tensor:
+        """What a small speaker takes from each band, in decibels (n, bands, 1)."""
+        low, high = np.log2(_SPEAKER_HZ)
+        octaves = self._between(n, (low, high), draw) - torch.tensor(band_centres_hz(self.spec)).log2()[None, :, None]
+        slope = self._between(n, _SPEAKER_DB_PER_OCTAVE, draw) * self._some(n, self.small_speaker, draw)
+        return octaves.clamp_min(0.0) * slope
 
     def _echo(self, power: Tensor, draw: torch.Generator) -> Tensor:
         """What a room answers: of each frame a tail that fades, behind it."""

@@ -27,7 +27,16 @@ LIBROSA_LOG_MEL = LogMel(
 """librosa's defaults in decibels of power, but for what librosa cuts off at the bottom."""
 
 
-AUGMENTATIONS: Final = ("random_gain_db", "equaliser_db", "room", "behind", "bandwidth", "masks", "mixup")
+AUGMENTATIONS: Final = (
+    "random_gain_db",
+    "equaliser_db",
+    "room",
+    "behind",
+    "bandwidth",
+    "small_speaker",
+    "masks",
+    "mixup",
+)
 """Settings of a recipe that change its training windows."""
 
 
@@ -70,6 +79,7 @@ class Recipe(BaseModel):
     room: Portion = 0.0
     behind: Portion = 0.0
     bandwidth: Portion = 0.0
+    small_speaker: Portion = 0.0
     masks: Annotated[int, Field(ge=0, le=4)] = 0
     mixup: Annotated[float, Field(ge=0.0, le=4.0)] = 0.0
 

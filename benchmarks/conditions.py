@@ -1,0 +1,149 @@
+"""How much of what a network knows is left when the sound is worse than what it is tested on: recoded, out of a small
+speaker, through a telephone, in a room, in noise, too soft, too loud.
+
+    python benchmarks/conditions.py --data DATA --runs RUNS
+
+Genres of all files, each by the network of ``benchmarks/base.py`` in RUNS that has not heard the fold, with the same
+windows and the same seed of noise in every condition.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from base import keep, write_table
+from scipy import signal
+
+from models.audio import Resampler, load
+from models.frontend import features
+from models.onnx_scorer import OnnxScorer
+from models.recode import recode
+from models.scorer import AskedFirst, Scorer
+from train.evaluate import evaluate
+from train.progress import say, track_progress
+from train.run_folder import MODEL_NAME, fold_name
+from train.statistics import metrics
+from train.tables import read_table
+from train.track import Track
+
+RATE_HZ: Final = 48_000
+"""Of the files; the network's own is lower, and what a codec does not spend above it is left for below."""
+FIGURES: Final = ("file_accuracy", "file_balanced_accuracy")
+
+FloatArray = npt.NDArray[np.float32]
+Condition = Callable[[FloatArray], FloatArray]
+
+
+def filtered(samples: FloatArray, *, low_hz: float, high_hz: float, order: int) -> FloatArray:
+    """What is left between two frequencies."""
+    edges = (low_hz, high_hz)
+    sections = signal.butter(order, edges, "bandpass", fs=RATE_HZ, output="sos")
+    return np.asarray(signal.sosfilt(sections, samples), dtype=np.float32)
+
+
+def in_a_room(samples: FloatArray, *, seconds: float, below_db: float) -> FloatArray:
+    """With the tail of a room that falls by 60 dB in so many ``seconds``, all of it so far below the sound."""
+    draw = np.random.default_rng(0)
+    times = np.arange(round(RATE_HZ * seconds)) / RATE_HZ
+    tail = draw.standard_normal(len(times)) * 10 ** (-3 * times / seconds)
+    tail *= 10 ** (-below_db / 20) / np.sqrt(np.sum(tail**2))
+    answer = np.concatenate([[1.0], np.zeros(round(0.005 * RATE_HZ)), tail])
+    return np.asarray(signal.fftconvolve(samples, answer)[: len(samples)], dtype=np.float32)
+
+
+def in_noise(samples: FloatArray, *, below_db: float) -> FloatArray:
+    """With pink noise so far below it."""
+    white = np.fft.rfft(np.random.default_rng(0).standard_normal(len(samples)))
+    pink = np.fft.irfft(white / np.sqrt(np.maximum(np.arange(len(white)), 1)), len(samples))
+    loud = np.sqrt(np.mean(samples**2) / np.mean(pink**2)) * 10 ** (-below_db / 20)
+    return np.asarray(samples + loud * pink, dtype=np.float32)
+
+
+def at_level(samples: FloatArray, *, peak_db: float) -> FloatArray:
+    """With peaks so far above full scale; there they are cut off."""
+    loud = samples / max(float(np.abs(samples).max()), 1e-6) * 10 ** (peak_db / 20)
+    return np.asarray(np.clip(loud, -1, 1), dtype=np.float32)
+
+
+def phone_in_a_room(samples: FloatArray) -> FloatArray:
+    """Music that a phone plays to the microphone of another device, in a room with some noise."""
+    speaker = filtered(samples, low_hz=400, high_hz=10_000, order=2)
+    return in_noise(in_a_room(speaker, seconds=0.4, below_db=6), below_db=20)
+
+
+CONDITIONS: Final[Mapping[str, Condition]] = {
+    "as it is": lambda samples: samples,
+    "MP3, 64 kbit/s": partial(recode, sample_rate_hz=RATE_HZ, codec="mp3", kbit_s=64),
+    "AAC, 48 kbit/s": partial(recode, sample_rate_hz=RATE_HZ, codec="aac", kbit_s=48),
+    "Opus, 24 kbit/s": partial(recode, sample_rate_hz=RATE_HZ, codec="opus", kbit_s=24),
+    "Opus, 12 kbit/s": partial(recode, sample_rate_hz=RATE_HZ, codec="opus", kbit_s=12),
+    "25 dB below full scale": partial(at_level, peak_db=-25),
+    "12 dB above full scale": partial(at_level, peak_db=12),
+    "pink noise, 20 dB below": partial(in_noise, below_db=20),
+    "pink noise, 10 dB below": partial(in_noise, below_db=10),
+    "a room, 0.6 s, 3 dB below": partial(in_a_room, seconds=0.6, below_db=3),
+    "a laptop's speaker (200 Hz to 10 kHz)": partial(filtered, low_hz=200, high_hz=10_000, order=2),
+    "a phone's speaker (400 Hz to 10 kHz)": partial(filtered, low_hz=400, high_hz=10_000, order=2),
+    "a phone's speaker, in a room, in noise": phone_in_a_room,
+    "a telephone call (300 Hz to 3.4 kHz)": partial(filtered, low_hz=300, high_hz=3_400, order=4),
+}
+
+
+class Sounds(Mapping[Path, Sequence[FloatArray]]):
+    """Features (frames, bands) of files in one condition, worked out when they are asked for."""
+
+    def __init__(self, scorer: Scorer, paths: Sequence[Path], condition: Condition) -> None:
+        self._scorer, self._paths, self._condition = scorer, paths, condition
+
+    def __getitem__(self, path: Path) -> Sequence[FloatArray]:
+        card = self._scorer.card
+        heard = self._condition(load(path, RATE_HZ))
+        resampler = Resampler(RATE_HZ, card.clock.sample_rate_hz)
+        samples = np.concatenate([resampler.feed(heard[:, np.newaxis]), resampler.flush()])
+        return [features(samples, spec) for spec in card.inputs]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="the folder of benchmarks/base.py")
+    parser.add_argument("--name", default="base", help="the variant of benchmarks/base.py")
+    parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    arguments = parser.parse_args()
+    folder = arguments.runs / "table"
+    folder.mkdir(parents=True, exist_ok=True)
+    table, _ = write_table(arguments.data, folder)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in CONDITIONS}
+    for fold in arguments.folds:
+        scorer = AskedFirst(OnnxScorer(arguments.runs / arguments.name / fold_name(fold, 0) / MODEL_NAME), "genre")
+        tracks: list[Track] = [track for track in read_table(table, label_column="genre") if track.fold == fold]
+        for name, condition in track_progress(CONDITIONS.items(), total=len(CONDITIONS), title=f"fold {fold}"):
+            measured = metrics(evaluate(scorer, tracks, Sounds(scorer, [t.path for t in tracks], condition)))
+            found[name].append({figure: measured[figure] for figure in FIGURES})
+            say(f"fold {fold}, {name}: {measured['file_accuracy']:.3f}, balanced {measured[FIGURES[1]]:.3f}")
+    means = {
+        name: {figure: round(mean(each[figure] for each in folds), 4) for figure in FIGURES}
+        for name, folds in found.items()
+    }
+    if len(arguments.folds) == 5:
+        keep("conditions", arguments.name, means)
+    for name, figures in means.items():
+        print(f"{name:40} {figures['file_accuracy']:.3f} {figures['file_balanced_accuracy']:.3f}")
+
+
+if __name__ == "__main__":
+    main()
