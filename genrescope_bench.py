@@ -93,7 +93,7 @@ def decisions(
         for number in track_progress(range(programmes), total=programmes, title="Listening to programmes")
     ]
     results = compare_rules(heard, card, half_life_s=half_life_s)
-    chosen = _chosen(results, half_life_s, card.head.enter)
+    chosen = _chosen(results, half_life_s)
     figures = {name: counts.figures() for name, (_, counts) in chosen.items()}
     shown = Table(box=None, pad_edge=False)
     shown.add_column(no_wrap=True)
@@ -113,7 +113,7 @@ def decisions(
         "\nShares are of the time in which there is something to name; unsure is not right. The plain vote is shown at "
         "the setting that switches falsely about as often as the running vote that is never unsure. Who is told when "
         "pieces begin takes the mean of all windows since, which no listener can: about as far as a vote on these "
-        "windows gets."
+        "windows gets; shown where it switches falsely about as often as the running vote."
     )
     if report is not None:
         _write_report(report, results, chosen)
@@ -344,26 +344,29 @@ def _setting(setting: Setting) -> str:
     return units.get(setting.rule, f"{setting.value:g} s")
 
 
-def _chosen(
-    results: list[tuple[Setting, Counts]], half_life_s: float, enter: float
-) -> dict[str, tuple[Setting, Counts]]:
-    """Our vote at its setting, with and without abstaining; the plain one where it is as steady as the latter; who is
-    told when pieces begin at our threshold."""
+def _chosen(results: list[tuple[Setting, Counts]], half_life_s: float) -> dict[str, tuple[Setting, Counts]]:
+    """Our vote at its setting, with and without abstaining; who is told when pieces begin where that is as steady as
+    the first, the plain vote where it is as steady as the other."""
     from stream.decision_bench import MAJORITY, NEVER_UNSURE, OURS, PLAIN, TOLD, UNSMOOTHED
 
     def at(rule: str, value: float) -> tuple[Setting, Counts]:
         return next(each for each in results if (each[0].rule, each[0].value) == (rule, value))
 
+    def as_steady(rule: str, as_what: tuple[Setting, Counts]) -> tuple[Setting, Counts]:
+        def steadiness(each: tuple[Setting, Counts]) -> float:
+            return each[1].figures()["false_switches_per_minute"]
+
+        along = [each for each in results if each[0].rule == rule]
+        return min(along, key=lambda each: abs(steadiness(each) - steadiness(as_what)))
+
     ours, always = at(OURS, half_life_s), at(NEVER_UNSURE, half_life_s)
-    steadiness = always[1].figures()["false_switches_per_minute"]
-    plain = [each for each in results if each[0].rule == PLAIN]
     return {
         OURS: ours,
         NEVER_UNSURE: always,
-        PLAIN: min(plain, key=lambda each: abs(each[1].figures()["false_switches_per_minute"] - steadiness)),
+        PLAIN: as_steady(PLAIN, always),
         MAJORITY: at(MAJORITY, 10),
         UNSMOOTHED: at(UNSMOOTHED, 0),
-        TOLD: at(TOLD, enter),
+        TOLD: as_steady(TOLD, ours),
     }
 
 
@@ -414,6 +417,7 @@ def _write_report(
     folder: Path, results: list[tuple[Setting, Counts]], chosen: dict[str, tuple[Setting, Counts]]
 ) -> None:
     from models.atomic_write import replacing
+    from stream.decision_bench import TOLD
     from train.figures import LIGHT, draw_decisions
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -430,6 +434,6 @@ def _write_report(
     for setting, counts in results:
         curves.setdefault(setting.rule, []).append(point(counts.figures()))
     marked = {name: point(counts.figures()) for name, (_, counts) in chosen.items()}
-    picture = draw_decisions(curves, marked, palette=LIGHT, format="png")
+    picture = draw_decisions(curves, marked, bound=TOLD, palette=LIGHT, format="png")
     with replacing(folder / _PICTURE_NAME) as temporary:
         temporary.write_bytes(picture)

@@ -147,7 +147,7 @@ class MeanSince:
 
 class Told:
     """What no listener can do: it is told when each of the programme's pieces begins, and judges by the mean of all
-    windows of which more than half is of the piece. What it does not reach, no detector of changes would."""
+    windows of which more than half is of the piece. What it does not reach, a better detector of changes would not."""
 
     def __init__(self, card: ModelCard, threshold: float, programme: Programme) -> None:
         self._mean = MeanSince(threshold)
@@ -277,7 +277,7 @@ def settings(card: ModelCard, half_life_s: float) -> Iterator[Setting]:
     )
     for value in sorted({*HALF_LIVES_S, half_life_s}):
         yield Setting(NEVER_UNSURE, value, ours(always, value))
-    for value in sorted({*THRESHOLDS, card.head.enter}):
+    for value in THRESHOLDS:
         yield Setting(TOLD, value, partial(Told, card, value))
 
 

@@ -130,24 +130,29 @@ def draw_decisions(
     curves: Mapping[str, Sequence[tuple[float, float, float]]],
     chosen: Mapping[str, tuple[float, float, float]],
     *,
+    bound: str,
     palette: Palette,
     format: Format,
 ) -> bytes:
     """How soon against how steady, and how right against how steady; a curve for each rule through its settings.
 
     Points are (false switches a minute, median seconds to the right label, accuracy); ``chosen`` are marked and named.
+    The rule ``bound`` is no rival of the others, but what bounds them: a dotted line.
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
-    colours = [*palette.accents, palette.ink, *_MORE_ACCENTS]
+    rivals = [rule for rule in curves if rule != bound]
+    colours = dict(zip(rivals, [*palette.accents, palette.ink, *_MORE_ACCENTS], strict=False)) | {bound: palette.ink}
     with _picture((9.6, 4.2), palette, columns=2) as (figure, both):
         for axes, at, title in zip(both, (1, 2), ("seconds to the right label (median)", "accuracy"), strict=True):
-            for (rule, points), colour in zip(curves.items(), colours, strict=False):
+            for rule, points in curves.items():
+                colour = colours[rule]
                 axes.plot(
                     [point[0] for point in points],
                     [point[at] if np.isfinite(point[at]) else np.nan for point in points],
                     color=colour,
                     linewidth=1.6,
+                    linestyle=(0, (1, 2)) if rule == bound else "-",
                     marker="o",
                     markersize=3.5,
                     label=rule,
