@@ -97,23 +97,26 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
 
 
 class Sounds(Mapping[Path, Sequence[FloatArray]]):
-    """Features (frames, bands) of files in one condition, worked out when they are asked for."""
+    """Features (frames, bands) of audio files in one condition, worked out when they are asked for."""
 
-    def __init__(self, scorer: Scorer, paths: Sequence[Path], condition: Condition) -> None:
-        self._scorer, self._paths, self._condition = scorer, paths, condition
+    def __init__(self, scorer: Scorer, audio: Mapping[Path, FloatArray], condition: Condition) -> None:
+        self._scorer, self._audio, self._condition = scorer, audio, condition
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._audio
 
     def __getitem__(self, path: Path) -> Sequence[FloatArray]:
         card = self._scorer.card
-        heard = self._condition(load(path, RATE_HZ))
+        heard = self._condition(self._audio[path])
         resampler = Resampler(RATE_HZ, card.clock.sample_rate_hz)
         samples = np.concatenate([resampler.feed(heard[:, np.newaxis]), resampler.flush()])
         return [features(samples, spec) for spec in card.inputs]
 
     def __iter__(self) -> Iterator[Path]:
-        return iter(self._paths)
+        return iter(self._audio)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._audio)
 
 
 def main() -> None:
@@ -131,8 +134,9 @@ def main() -> None:
     for fold in arguments.folds:
         scorer = AskedFirst(OnnxScorer(arguments.runs / arguments.name / fold_name(fold, 0) / MODEL_NAME), "genre")
         tracks: list[Track] = [track for track in read_table(table, label_column="genre") if track.fold == fold]
+        audio = {track.path: load(track.path, RATE_HZ) for track in tracks}
         for name, condition in track_progress(CONDITIONS.items(), total=len(CONDITIONS), title=f"fold {fold}"):
-            measured = metrics(evaluate(scorer, tracks, Sounds(scorer, [t.path for t in tracks], condition)))
+            measured = metrics(evaluate(scorer, tracks, Sounds(scorer, audio, condition)))
             found[name].append({figure: measured[figure] for figure in FIGURES})
             say(f"fold {fold}, {name}: {measured['file_accuracy']:.3f}, balanced {measured[FIGURES[1]]:.3f}")
     means = {

@@ -46,6 +46,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
         equaliser_db=st.floats(0, 20),
         room=st.floats(0, 1),
         behind=st.floats(0, 1),
+        noise=st.floats(0, 1),
         bandwidth=st.floats(0, 1),
         small_speaker=st.floats(0, 1),
         masks=st.integers(0, 4),
@@ -106,6 +107,16 @@ def test_what_sounds_along_is_softer_and_of_the_same_batch() -> None:
     assert added.min() > -1e-4
     share = added.mean((1, 2)) / torch.pow(10.0, windows()).mean((1, 2))
     assert ((share > 10**-2.6) & (share < 10**-0.4)).all()
+
+
+def test_noise_is_softer_and_steady() -> None:
+    power = torch.pow(10.0, windows())
+    added = torch.pow(10.0, apply(replace(NOTHING, noise=1.0), windows())) - power
+    share = added.mean((1, 2)) / power.mean((1, 2))
+    assert ((share > 10**-3.1) & (share < 10**-0.7)).all()
+    fluctuates = added.std(2) / added.mean(2)
+    assert (fluctuates[share > 0.01] < 0.6).all()  # the softest are lost in rounding
+    assert fluctuates[share > 0.01].numel()
 
 
 def test_a_narrower_bandwidth_takes_the_highest_bands_only() -> None:

@@ -1,5 +1,5 @@
 """What is done to training windows so that a network learns the music and not the recording: level, room, equaliser,
-bandwidth, a small speaker, something else that sounds along, missing stretches, and two windows as one.
+bandwidth, a small speaker, something else or noise that sounds along, missing stretches, and two windows as one.
 
 All of it works on mel bands of power, a whole batch at a time, and is drawn anew for each window.
 """
@@ -25,6 +25,12 @@ _ROOM_SHARE_DB = (-18.0, -3.0)
 """Energy of a room's answer to a frame, all of it together, beside the frame's own."""
 _BEHIND_DB = (-25.0, -5.0)
 """How much softer than a window what sounds along with it is."""
+_NOISE_DB = (-30.0, -8.0)
+"""How much softer than a window steady noise is."""
+_NOISE_DB_PER_OCTAVE = (-6.0, 3.0)
+"""From a rumble to a hiss."""
+_NOISE_FLUCTUATES = 0.3
+"""Deviation of its power from frame to frame, as a share: a band is a mean of a dozen frequencies."""
 _CUT_DB = (20.0, 60.0)
 """What is taken from the bands above a narrower bandwidth."""
 _LEAST_BANDS_LEFT = 0.6
@@ -45,6 +51,7 @@ class Augmentation:
         equaliser_db: standard deviation of a smooth curve over the bands.
         room: share of the windows that are heard in a room.
         behind: share of the windows along with which another of the batch sounds, softer; labels stay.
+        noise: share of the windows along with which steady noise sounds, softer.
         bandwidth: share of the windows that lose their highest bands.
         small_speaker: share of the windows that lose their lowest bands.
         masks: stretches of bands, and as many of frames, replaced by the window's mean (SpecAugment).
@@ -57,6 +64,7 @@ class Augmentation:
     equaliser_db: float = 0.0
     room: float = 0.0
     behind: float = 0.0
+    noise: float = 0.0
     bandwidth: float = 0.0
     small_speaker: float = 0.0
     masks: int = 0
@@ -77,13 +85,15 @@ class Augmentation:
         """As another microphone, room or transmission would have it."""
         n, bands, _ = windows.shape
         scale = 10 * self.spec.per_decibel
+        if self.small_speaker:
+            windows = windows - self._missing_bass(n, draw) * self.spec.per_decibel
         level = torch.zeros(n, 1, 1)
         if self.gain_db:
             level = level + self._between(n, (-self.gain_db, self.gain_db), draw)
         if self.equaliser_db:
             points = torch.randn(n, 1, _EQUALISER_POINTS, generator=draw) * self.equaliser_db
             level = level + functional.interpolate(points, bands, mode="linear", align_corners=True).transpose(1, 2)
-        if self.room or self.behind:
+        if self.room or self.behind or self.noise:
             power = torch.pow(10.0, windows / scale)
             if self.behind:
                 softer = _power(self._between(n, _BEHIND_DB, draw)) * self._some(n, self.behind, draw)
@@ -92,6 +102,8 @@ class Augmentation:
                     self.spec.floor
                 )
                 power = power + other * loudness * softer
+            if self.noise:
+                power = power + self._hiss(power, draw) * self._some(n, self.noise, draw)
             if self.room:
                 power = power + self._echo(power, draw) * self._some(n, self.room, draw)
             windows = torch.log10(power.clamp_min(self.spec.floor)) * scale
@@ -100,10 +112,17 @@ class Augmentation:
             above = torch.arange(bands)[None, :, None] >= left
             cut = self._between(n, _CUT_DB, draw) * self._some(n, self.bandwidth, draw)
             level = level - above * cut
-        if self.small_speaker:
-            level = level - self._missing_bass(n, draw)
         lowest = torch.log10(torch.tensor(self.spec.floor)) * scale
         return torch.maximum(windows + level * self.spec.per_decibel, lowest)
+
+    def _hiss(self, power: Tensor, draw: torch.Generator) -> Tensor:
+        """Steady noise for each window (n, bands, frames) of its own colour."""
+        n = len(power)
+        octaves = torch.tensor(band_centres_hz(self.spec)).log2()[None, :, None]
+        colour = _power(self._between(n, _NOISE_DB_PER_OCTAVE, draw) * (octaves - octaves.mean()))
+        steady = colour * (1 + _NOISE_FLUCTUATES * torch.randn(power.shape, generator=draw)).clamp_min(0.05)
+        loudness = power.mean((1, 2), keepdim=True) / steady.mean((1, 2), keepdim=True)
+        return steady * loudness * _power(self._between(n, _NOISE_DB, draw))
 
     def _missing_bass(self, n: int, draw: torch.Generator) -> Tensor:
         """What a small speaker takes from each band, in decibels (n, bands, 1)."""

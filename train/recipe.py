@@ -32,6 +32,7 @@ AUGMENTATIONS: Final = (
     "equaliser_db",
     "room",
     "behind",
+    "noise",
     "bandwidth",
     "small_speaker",
     "masks",
@@ -78,6 +79,7 @@ class Recipe(BaseModel):
     equaliser_db: Annotated[float, Field(ge=0.0, le=20.0)] = 0.0
     room: Portion = 0.0
     behind: Portion = 0.0
+    noise: Portion = 0.0
     bandwidth: Portion = 0.0
     small_speaker: Portion = 0.0
     masks: Annotated[int, Field(ge=0, le=4)] = 0

@@ -29,9 +29,11 @@ class BaseRecipe(Recipe):
     segments_per_file: NonNegativeInt = 8
     random_gain_db: Annotated[float, Field(ge=0.0, le=60.0)] = 10.0
     equaliser_db: Annotated[float, Field(ge=0.0, le=20.0)] = 3.0
-    room: Portion = 0.1
-    behind: Portion = 0.1
+    room: Portion = 0.25
+    behind: Portion = 0.2
+    noise: Portion = 0.2
     bandwidth: Portion = 0.2
+    small_speaker: Portion = 0.25
     teacher: Annotated[float, Field(ge=0.0)] = 16.0
     soft_targets: Portion = 0.5
     balance: Portion = 0.65
