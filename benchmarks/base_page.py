@@ -39,6 +39,12 @@ _ESC10 = """## Everyday sounds
 `python benchmarks/fine_tune.py`: accuracy on esc10, over its four folds, of networks that began with the weights of the
 one that has not heard the fold, beside networks of the same recipe that began with none.
 """
+_CONDITIONS = """## In worse sound
+
+`python benchmarks/conditions.py`: genres of files, accuracy and mean of the classes, each by the network of the first
+seed that has not heard the fold. A phone in a room: its speaker, the tail of a room 6 dB below and pink noise 20 dB
+below; what somebody hears with who holds a phone to a microphone.
+"""
 _COLUMNS = (
     ("genre", "file_accuracy"),
     ("genre", "file_balanced_accuracy"),
@@ -92,6 +98,8 @@ def render(store: dict[str, Any]) -> str:
         for name, found in store["esc10"].items():
             tuned, fresh = found["fine-tuned"], found["begun anew"]
             lines.append(f"| {name} | {tuned['accuracy']:.3f} | {fresh['accuracy']:.3f} | {tuned['networks']} |")
+    if store.get("conditions"):
+        lines += ["", _CONDITIONS, *_conditions_table(store["conditions"])]
     for name, found in store.get("shipped", {}).items():
         lines += ["", _shipped_words(name, found), *_shipped_table(found["figures"])]
     hardware = sorted(
@@ -130,6 +138,15 @@ def _shipped_table(figures: dict[str, dict[str, float]]) -> list[str]:
             ),
         )
         lines.append(f"| {head} | {' | '.join(numbers)} |")
+    return lines
+
+
+def _conditions_table(conditions: dict[str, Any]) -> list[str]:
+    variants = [f"{name}, folds {', '.join(map(str, found['folds']))}" for name, found in conditions.items()]
+    lines = [f"| sound | {' | '.join(variants)} |", f"|---{'|---:' * len(variants)}|"]
+    for row in zip(*(found["figures"] for found in conditions.values()), strict=True):
+        cells = [f"{each['file_accuracy']:.3f} / {each['file_balanced_accuracy']:.3f}" for each in row]
+        lines.append(f"| {row[0]['sound']} | {' | '.join(cells)} |")
     return lines
 
 
