@@ -112,8 +112,8 @@ def decisions(
     console.print(
         "\nShares are of the time in which there is something to name; unsure is not right. The plain vote is shown at "
         "the setting that switches falsely about as often as the running vote that is never unsure. Who is told when "
-        "pieces begin takes the mean of all windows since, which no listener can: about as far as a vote on these "
-        "windows gets; shown where it switches falsely about as often as the running vote."
+        "pieces begin takes the mean of all windows since, which no listener can: about what a perfect detector of "
+        "changes would make of these windows; at the threshold nearest to the running vote in false switches."
     )
     if report is not None:
         _write_report(report, results, chosen)
@@ -345,8 +345,8 @@ def _setting(setting: Setting) -> str:
 
 
 def _chosen(results: list[tuple[Setting, Counts]], half_life_s: float) -> dict[str, tuple[Setting, Counts]]:
-    """Our vote at its setting, with and without abstaining; who is told when pieces begin where that is as steady as
-    the first, the plain vote where it is as steady as the other."""
+    """Our vote at its setting, with and without abstaining; who is told when pieces begin where that comes nearest to
+    the first in steadiness, the plain vote where it comes nearest to the other."""
     from stream.decision_bench import MAJORITY, NEVER_UNSURE, OURS, PLAIN, TOLD, UNSMOOTHED
 
     def at(rule: str, value: float) -> tuple[Setting, Counts]:
@@ -434,6 +434,6 @@ def _write_report(
     for setting, counts in results:
         curves.setdefault(setting.rule, []).append(point(counts.figures()))
     marked = {name: point(counts.figures()) for name, (_, counts) in chosen.items()}
-    picture = draw_decisions(curves, marked, bound=TOLD, palette=LIGHT, format="png")
+    picture = draw_decisions(curves, marked, reference=TOLD, palette=LIGHT, format="png")
     with replacing(folder / _PICTURE_NAME) as temporary:
         temporary.write_bytes(picture)

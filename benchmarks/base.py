@@ -337,7 +337,9 @@ def _changed() -> Iterator[dict[str, Any]]:
     with FileLock(Path(tempfile.gettempdir()) / "genrescope-base.lock"):
         store = read_store()
         yield store
-        for path, text in ((STORE, json.dumps(store, indent=1, sort_keys=True) + "\n"), (PAGE, render(store))):
+        kept = json.dumps(store, indent=1, sort_keys=True) + "\n"
+        # Of what was kept, and so in its order: the next command's page must not differ from this one's.
+        for path, text in ((STORE, kept), (PAGE, render(json.loads(kept)))):
             with replacing(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
 

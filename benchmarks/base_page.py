@@ -19,8 +19,8 @@ source-disjoint; music_speech as given). Settings were chosen by fold 3, so a fi
 on all folds stand without it too. Files are judged by the mean of their windows, as live audio is; training runs to its
 last epoch, whatever the tested fold says. Until 28 epochs the network heard a picture with its level. *Teacher heard*:
 the share of the variance of what the teacher says of the tested fold, window by window, that the network explains; of
-another teacher it is another figure. *kind accuracy* counts what was made too: 36 silences and, for *base*, 76 noises
-and tones.
+another teacher it is another figure. *kind accuracy* counts what was made too: 36 silences and, for *line-in*
+and *base*, 76 noises and tones.
 """
 _TEACHERS = """## What the teacher would answer
 
@@ -42,8 +42,8 @@ one that has not heard the fold, beside networks of the same recipe that began w
 _CONDITIONS = """## In worse sound
 
 `python benchmarks/conditions.py`: genres of files, accuracy and mean of the classes, each by the network of the first
-seed that has not heard the fold. A phone in a room: its speaker, the tail of a room 6 dB below and pink noise 20 dB
-below; what somebody hears with who holds a phone to a microphone.
+seed that has not heard the fold. The phone in a room, as one that is held to a microphone: the tail of the room is
+6 dB below its sound, pink noise 20 dB.
 """
 _COLUMNS = (
     ("genre", "file_accuracy"),
@@ -144,10 +144,15 @@ def _shipped_table(figures: dict[str, dict[str, float]]) -> list[str]:
 def _conditions_table(conditions: dict[str, Any]) -> list[str]:
     variants = [f"{name}, folds {', '.join(map(str, found['folds']))}" for name, found in conditions.items()]
     lines = [f"| sound | {' | '.join(variants)} |", f"|---{'|---:' * len(variants)}|"]
-    for row in zip(*(found["figures"] for found in conditions.values()), strict=True):
-        cells = [f"{each['file_accuracy']:.3f} / {each['file_balanced_accuracy']:.3f}" for each in row]
-        lines.append(f"| {row[0]['sound']} | {' | '.join(cells)} |")
+    figures = [{each["sound"]: each for each in found["figures"]} for found in conditions.values()]
+    for sound in dict.fromkeys(sound for each in figures for sound in each):
+        cells = [_both(each[sound]) if sound in each else "" for each in figures]
+        lines.append(f"| {sound} | {' | '.join(cells)} |")
     return lines
+
+
+def _both(figures: dict[str, float]) -> str:
+    return f"{figures['file_accuracy']:.3f} / {figures['file_balanced_accuracy']:.3f}"
 
 
 def _fold(network: str) -> int:

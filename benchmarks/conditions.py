@@ -89,7 +89,7 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     "a room, 0.6 s, 3 dB below": partial(in_a_room, seconds=0.6, below_db=3),
     "a laptop's speaker (200 Hz to 10 kHz)": partial(filtered, low_hz=200, high_hz=10_000, order=2),
     "a phone's speaker (400 Hz to 10 kHz)": partial(filtered, low_hz=400, high_hz=10_000, order=2),
-    "a phone's speaker, in a room, in noise": phone_in_a_room,
+    "the phone in a room, in noise": phone_in_a_room,
     "a telephone call (300 Hz to 3.4 kHz)": partial(filtered, low_hz=300, high_hz=3_400, order=4),
 }
 
@@ -120,6 +120,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     arguments = parser.parse_args()
+    if len({path.name for path in arguments.networks}) < len(arguments.networks):
+        parser.error("variants are told apart by the names of their folders, two of these have the same")
     with tempfile.TemporaryDirectory() as folder:
         table, _ = write_table(arguments.data, Path(folder))
         tracks = read_table(table, label_column="genre")

@@ -116,7 +116,14 @@ def test_who_is_told_forgets_when_a_piece_begins_and_not_before():
     length = card.window_seconds
     labels = card.head.labels
     programme = Programme(
-        np.empty(0, np.float32), RATE_HZ, (Stretch(0.0, 10.0, labels[0]), Stretch(10.0, 20.0, labels[1]))
+        np.empty(0, np.float32),
+        RATE_HZ,
+        (
+            Stretch(0.0, 4.0, labels[1]),
+            Stretch(4.0, 5.0, None),
+            Stretch(5.0, 10.0, labels[0]),
+            Stretch(10.0, 20.0, labels[1]),
+        ),
     )
     old, new = np.eye(len(labels), dtype=np.float32)[:2]
 
@@ -128,6 +135,8 @@ def test_who_is_told_forgets_when_a_piece_begins_and_not_before():
 
     times = [8.0, 9.0, 10.0 + 0.49 * length, 10.0 + 0.51 * length, 10.0 + 0.6 * length]
     assert shown(0.0, times, [old, old, new, new, new]) == [labels[0]] * 3 + [labels[1]] * 2
+    # Two begin between two windows, where nobody looked; what is nameless in between begins nothing.
+    assert shown(0.0, [3.9, 4.9 + length / 2, 10.0 + length], [new, new, old]) == [labels[1], labels[1], labels[0]]
     assert shown(0.7, times, [old, old, new, new, old]) == [labels[0], labels[0], None, labels[1], None]
     mean = MeanSince(0.6)
     assert [mean.update(each, 0.3) for each in (old, new, new)] == [0, None, 1]

@@ -30,7 +30,7 @@ _NOISE_DB = (-30.0, -8.0)
 _NOISE_DB_PER_OCTAVE = (-6.0, 3.0)
 """From a rumble to a hiss."""
 _NOISE_FLUCTUATES = 0.3
-"""Deviation of its power from frame to frame, as a share: a band is a mean of a dozen frequencies."""
+"""Deviation of its power from frame to frame, as a share: as in the highest bands, in the lowest it is 0.7."""
 _CUT_DB = (20.0, 60.0)
 """What is taken from the bands above a narrower bandwidth."""
 _LEAST_BANDS_LEFT = 0.6
@@ -85,7 +85,7 @@ class Augmentation:
         """As another microphone, room or transmission would have it."""
         n, bands, _ = windows.shape
         scale = 10 * self.spec.per_decibel
-        if self.small_speaker:
+        if self.small_speaker:  # it plays; the room and the noise are around it
             windows = windows - self._missing_bass(n, draw) * self.spec.per_decibel
         level = torch.zeros(n, 1, 1)
         if self.gain_db:
@@ -106,6 +106,7 @@ class Augmentation:
                 power = power + self._hiss(power, draw) * self._some(n, self.noise, draw)
             if self.room:
                 power = power + self._echo(power, draw) * self._some(n, self.room, draw)
+            # What a speaker took comes back with the gain, from the floor, as an amplifier's own noise does.
             windows = torch.log10(power.clamp_min(self.spec.floor)) * scale
         if self.bandwidth:
             left = self._between(n, (_LEAST_BANDS_LEFT, 1.0), draw) * bands

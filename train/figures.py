@@ -130,19 +130,19 @@ def draw_decisions(
     curves: Mapping[str, Sequence[tuple[float, float, float]]],
     chosen: Mapping[str, tuple[float, float, float]],
     *,
-    bound: str,
+    reference: str,
     palette: Palette,
     format: Format,
 ) -> bytes:
     """How soon against how steady, and how right against how steady; a curve for each rule through its settings.
 
     Points are (false switches a minute, median seconds to the right label, accuracy); ``chosen`` are marked and named.
-    The rule ``bound`` is no rival of the others, but what bounds them: a dotted line.
+    The rule ``reference`` is no rival of the others: dotted.
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
-    rivals = [rule for rule in curves if rule != bound]
-    colours = dict(zip(rivals, [*palette.accents, palette.ink, *_MORE_ACCENTS], strict=False)) | {bound: palette.ink}
+    colours = {reference: palette.ink}
+    colours |= zip((rule for rule in curves if rule != reference), [*palette.accents, *_MORE_ACCENTS], strict=True)
     with _picture((9.6, 4.2), palette, columns=2) as (figure, both):
         for axes, at, title in zip(both, (1, 2), ("seconds to the right label (median)", "accuracy"), strict=True):
             for rule, points in curves.items():
@@ -152,7 +152,7 @@ def draw_decisions(
                     [point[at] if np.isfinite(point[at]) else np.nan for point in points],
                     color=colour,
                     linewidth=1.6,
-                    linestyle=(0, (1, 2)) if rule == bound else "-",
+                    linestyle=(0, (1, 2)) if rule == reference else "-",
                     marker="o",
                     markersize=3.5,
                     label=rule,
@@ -208,7 +208,7 @@ def draw_scorers(
         return _saved(figure, format)
 
 
-_MORE_ACCENTS = ("#009e73", "#cc79a7")
+_MORE_ACCENTS = ("#009e73", "#cc79a7", "#56b4e9")
 """For more than two curves, of the same palette."""
 _LEARNING = {"train": "training", "validation": "validation"}
 

@@ -2,7 +2,7 @@
 // hatched, and what is heard instead, speech or other sounds, in a grey of its own.
 
 const PALE = 0.4;
-const GREYS = [0.2, 0.45, 0.7]; // how much of the muted colour
+const GREYS = [0.3, 0.6, 0.45]; // how much of the muted colour
 const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
 
 class Strip {
@@ -99,7 +99,7 @@ class Strip {
   }
 
   grey(other) {
-    return GREYS[this.instead.indexOf(other) % GREYS.length];
+    return GREYS[Math.max(0, this.instead.indexOf(other)) % GREYS.length];
   }
 
   x(time) {
