@@ -147,7 +147,7 @@ class MeanSince:
 
 class Told:
     """What no listener can do: it is told when each of the programme's pieces begins, and judges by the mean of all
-    windows since more than half of one was of the piece: about what a perfect detector of changes would make of them."""
+    windows since more than half of one was of the piece: about what a perfect detector of changes would make of it."""
 
     def __init__(self, card: ModelCard, threshold: float, programme: Programme) -> None:
         self._mean = MeanSince(threshold)
