@@ -7,8 +7,9 @@ from typing import Any
 
 _INTRODUCTION = """# genrescope-base
 
-Our own network, and what was tried on the way to it. Made, and gone on with, by one command a line; where a line names
-a teacher or copies, with `--teacher` and `--copies` ([how they are made](training.md#how-the-shipped-model-was-made)):
+Our own network, and what was tried on the way to it; *base* is what ships. Made, and gone on with, by one command a
+line; where a line names a teacher or copies, with `--teacher` and `--copies`
+([how they are made](training.md#how-the-shipped-model-was-made)):
 
     python benchmarks/base.py --data DATA --runs RUNS --name NAME --note WORDS --set KEY=VALUE --folds 3
 

@@ -205,14 +205,18 @@ def test_of_many_labels_the_likeliest_are_shown_and_foreign_names_are_mere_text(
         )
         window.get_by_text("The model", exact=True).click()
         window.locator(".rows td", has_text=name).wait_for(timeout=OPEN_MS)
+        # Likely enough, but not yet far enough ahead of the label shown last.
+        doubted = replace(verdict.head, label=None)
+        show.link.publish(replace(verdict, sample=2, state=VerdictState.UNSURE, heads=(doubted, *others)))
+        window.locator(".detail", has_text="waiting for a clearer lead").wait_for(timeout=OPEN_MS)
         talk = replace(verdict.head, label=None, instead="speech")
-        show.link.publish(replace(verdict, sample=2, state=VerdictState.UNSURE, heads=(talk, *others)))
+        show.link.publish(replace(verdict, sample=3, state=VerdictState.UNSURE, heads=(talk, *others)))
         window.locator(".label", has_text="speech").wait_for(timeout=OPEN_MS)
         assert window.locator(".lead").inner_text() == "It sounds like"
         # The strip says the same, in a grey of its own.
         window.locator(".legend li", has_text="speech").wait_for(timeout=OPEN_MS)
         noise = replace(talk, instead="other")
-        show.link.publish(replace(verdict, sample=3, time=now + 1, state=VerdictState.UNSURE, heads=(noise, *others)))
+        show.link.publish(replace(verdict, sample=4, time=now + 1, state=VerdictState.UNSURE, heads=(noise, *others)))
         window.locator(".legend li", has_text="other").wait_for(timeout=OPEN_MS)
         marks = [window.locator(".legend li", has_text=each).locator(".mark.instead") for each in ("speech", "other")]
         assert len({each.evaluate("(mark) => getComputedStyle(mark).opacity") for each in marks}) == 2

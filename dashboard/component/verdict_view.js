@@ -74,7 +74,7 @@ class VerdictView {
       return { state: "silence", label: "Silence", detail: `for ${wholeSecondsText(heldS)}` };
     }
     if (verdict.state === "unsure") {
-      return { state: "unsure", label: "Not sure", detail: this.candidates() };
+      return { state: "unsure", label: "Not sure", detail: `${this.candidates()}${this.leadWanted(verdict)}` };
     }
     return {
       state: "decided",
@@ -89,6 +89,11 @@ class VerdictView {
   rival({ label, smoothed }) {
     const leader = this.hello.labels[smoothed.indexOf(Math.max(...smoothed))];
     return leader === label ? "" : ` · until ${labelText(leader)} leads for longer`;
+  }
+
+  // A label that is likely enough is not shown before it leads the one shown last by far, or for long.
+  leadWanted({ smoothed }) {
+    return smoothed && Math.max(...smoothed) >= this.hello.enter ? " · waiting for a clearer lead" : "";
   }
 
   // A long window may be named while it fills: said quietly, with how much of it has been heard.
