@@ -81,7 +81,6 @@ def phone_in_a_room(samples: FloatArray) -> FloatArray:
 
 CONDITIONS: Final[Mapping[str, Condition]] = {
     "as it is": lambda samples: samples,
-    "MP3, 64 kbit/s": partial(recode, sample_rate_hz=RATE_HZ, codec="mp3", kbit_s=64),
     "Opus, 24 kbit/s": partial(recode, sample_rate_hz=RATE_HZ, codec="opus", kbit_s=24),
     "12 dB too loud, cut off": partial(too_loud, by_db=12),
     "pink noise, 20 dB below": partial(in_noise, below_db=20),

@@ -2,7 +2,7 @@
 // hatched, and what is heard instead, speech or other sounds, in a grey of its own.
 
 const PALE = 0.4;
-const GREYS = [0.3, 0.6, 0.45]; // how much of the muted colour
+const GREYS = [0.25, 0.75, 0.5]; // how much of the muted colour
 const STATE_WORDS = { silence: "silence", unsure: "not sure", "warming-up": "listening" };
 
 class Strip {
