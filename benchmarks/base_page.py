@@ -143,8 +143,8 @@ def _shipped_table(figures: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _conditions_table(conditions: dict[str, Any]) -> list[str]:
-    variants = [f"{name}, folds {', '.join(map(str, found['folds']))}" for name, found in conditions.items()]
-    lines = [f"| sound | {' | '.join(variants)} |", f"|---{'|---:' * len(variants)}|"]
+    variants = [f"{name}; {', '.join(map(str, found['folds']))}" for name, found in conditions.items()]
+    lines = [f"| sound; folds | {' | '.join(variants)} |", f"|---{'|---:' * len(variants)}|"]
     figures = [{each["sound"]: each for each in found["figures"]} for found in conditions.values()]
     for sound in dict.fromkeys(sound for each in figures for sound in each):
         cells = [_both(each[sound]) if sound in each else "" for each in figures]

@@ -1,5 +1,5 @@
-"""How much of what a network knows is left when the sound is worse than what it is tested on: recoded, out of a small
-speaker, through a telephone, in a room, in noise, too soft, too loud.
+"""How much of what a network knows is left when the sound is worse than what it is tested on: recoded, too loud, in
+noise, in a room, out of a small speaker, through a telephone.
 
     python benchmarks/conditions.py --data DATA RUNS/base OTHER/RUNS/line-in
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -119,7 +120,7 @@ class Augmentation:
     def _hiss(self, power: Tensor, draw: torch.Generator) -> Tensor:
         """Steady noise for each window (n, bands, frames) of its own colour."""
         n = len(power)
-        octaves = torch.tensor(band_centres_hz(self.spec)).log2()[None, :, None]
+        octaves = _octaves(self.spec)
         colour = _power(self._between(n, _NOISE_DB_PER_OCTAVE, draw) * (octaves - octaves.mean()))
         steady = colour * (1 + _NOISE_FLUCTUATES * torch.randn(power.shape, generator=draw)).clamp_min(0.05)
         loudness = power.mean((1, 2), keepdim=True) / steady.mean((1, 2), keepdim=True)
@@ -128,7 +129,7 @@ class Augmentation:
     def _missing_bass(self, n: int, draw: torch.Generator) -> Tensor:
         """What a small speaker takes from each band, in decibels (n, bands, 1)."""
         low, high = np.log2(_SPEAKER_HZ)
-        octaves = self._between(n, (low, high), draw) - torch.tensor(band_centres_hz(self.spec)).log2()[None, :, None]
+        octaves = self._between(n, (low, high), draw) - _octaves(self.spec)
         slope = self._between(n, _SPEAKER_DB_PER_OCTAVE, draw) * self._some(n, self.small_speaker, draw)
         return octaves.clamp_min(0.0) * slope
 
@@ -184,6 +185,12 @@ class Augmentation:
     @staticmethod
     def _some(n: int, share: float, draw: torch.Generator) -> Tensor:
         return (torch.rand(n, 1, 1, generator=draw) < share).float()
+
+
+@cache
+def _octaves(spec: LogMel) -> Tensor:
+    """Where the bands are, (1, bands, 1): their centres in octaves above 1 Hz. Of the same spec for every batch."""
+    return torch.tensor(band_centres_hz(spec)).log2()[None, :, None]
 
 
 def _power(decibels: Tensor) -> Tensor:
