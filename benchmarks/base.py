@@ -88,6 +88,7 @@ _TITLES = (
     "latin=Latin",
     "pop_rock=pop/rock",
     "rnb=R&B",
+    "other=something else",
     "Q1=happy",
     "Q2=tense",
     "Q3=sad",

@@ -88,15 +88,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     return FakeRun(tmp_path)
 
 
-def test_each_is_calibrated_by_the_nearest_fold_before_that_answers(run: FakeRun) -> None:
+def test_each_is_calibrated_by_what_the_others_say_of_their_folds(run: FakeRun) -> None:
     tested = cross_validate(run, seeds=2, resume=False)  # type: ignore[arg-type]
     for seed in (5, 6):
         temperatures = {
             fold: [head.temperature for head in run.exported[f"fold-{fold}-seed-{seed}"]["heads"]] for fold in FOLDS
         }
-        # Folds as digits after a 1; a plain 1 is nobody's.
-        assert temperatures == {0: [13.0, 13.0], 1: [10.0, 1.0], 2: [11.0, 11.0], 3: [12.0, 11.0]}
-    assert "from fold 1, 2 by networks that have not heard it" in run.exported["fold-3-seed-5"]["calibrated_by"]
+        # Folds as digits after a 1.
+        assert temperatures == {
+            0: [1123.0, 113.0],
+            1: [1023.0, 13.0],
+            2: [1013.0, 113.0],
+            3: [1012.0, 11.0],
+        }
+    assert (
+        "from all folds but 3, each by the network that has not heard it"
+        in run.exported["fold-3-seed-5"]["calibrated_by"]
+    )
     assert [(each.seed, each.fold) for each in tested.records["genre"]] == [(s, f) for s in (5, 6) for f in FOLDS]
     assert [(each.seed, each.fold) for each in tested.records["mood"]] == [(s, f) for s in (5, 6) for f in sorted(MOOD)]
     assert len(tested.answers) == len(tested.fitted) == len(FOLDS)  # of the first seed

@@ -1,8 +1,8 @@
 """Every fold tested by a network that has not heard it; and the model to ship, which has heard all of them.
 
-Its figures are those of the networks of the folds, and so is its calibration. Each of these is calibrated by what
-another says of the fold that that one has not heard, so that no figure stands on files that temperature and thresholds
-were fitted to; the model to ship by all of these answers together.
+Its figures are those of the networks of the folds, and so is its calibration: by what each says of the fold that it has
+not heard, all together. Each of them is calibrated by what the others say of theirs, so that no figure stands on files
+that temperature and thresholds were fitted to, and yet they are fitted to nearly as many as those of the model to ship.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class CrossValidated:
 
 
 def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> CrossValidated:
-    """A network for each fold and seed, trained on all other folds, calibrated by the nearest fold before and measured:
-    the first of them last, for it needs another to be calibrated by.
+    """A network for each fold and seed, trained on all others; then each is calibrated by the others, and measured.
 
     A patient recipe leaves the fold before the tested one out of training, to stop by.
     """
@@ -44,15 +43,15 @@ def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> CrossValidated:
     first: tuple[list[Answers], list[Fitted]] | None = None
     folds = turns(run.plan, run.tracks)
     for seed in range(run.plan.seed, run.plan.seed + seeds):
-        said: list[tuple[int, Answers]] = []
+        said: dict[int, Answers] = {}
         fitted: list[Fitted] = []
         for fold, watched in folds:
             fitted.append(train_fold(run, test_fold=fold, watched_fold=watched, seed=seed, resume=resume))
-            if said:
-                measured.append(_measure(run, fitted[-1], fold=fold, seed=seed, before=said[::-1]))
-            said.append((fold, run.answers(fitted[-1].checkpoint, fold)))
-        measured.append(_measure(run, fitted[0], fold=folds[0][0], seed=seed, before=said[:0:-1]))
-        first = first or ([answers for _, answers in said], fitted)
+            said[fold] = run.answers(fitted[-1].checkpoint, fold)
+        for (fold, _), each in zip(folds, fitted, strict=True):
+            others = [answers for other, answers in said.items() if other != fold]
+            measured.append(_measure(run, each, fold=fold, seed=seed, others=others))
+        first = first or (list(said.values()), fitted)
     assert first is not None
     records: dict[str, list[Record]] = {}
     for question in run.questions:
@@ -72,8 +71,6 @@ def make_model_of_all(run: Run, tested: CrossValidated, model: Path, *, resume: 
         FINAL, run.folds, protocol=protocol_of_all(run), resume=resume, like=in_order[len(in_order) // 2]
     )
     _, card = load_checkpoint(fitted.checkpoint)
-    parts = {head.name: [each[head.name] for each in tested.answers if head.name in each] for head in card.heads}
-    answers = {name: ScoredTracks.joined(each) for name, each in parts.items() if each}
     together = {
         name: _together(records, run.plan.seed)
         for name, records in tested.records.items()
@@ -82,26 +79,23 @@ def make_model_of_all(run: Run, tested: CrossValidated, model: Path, *, resume: 
     run.export(
         fitted.checkpoint,
         model,
-        heads=run.calibrate(card.heads, answers, by="all folds"),
+        heads=run.calibrate(card.heads, _joined(tested.answers), by="all folds"),
         figures=all_metrics(together),
         to_ship=True,
     )
 
 
-def _measure(
-    run: Run, fitted: Fitted, *, fold: int, seed: int, before: Sequence[tuple[int, Answers]]
-) -> dict[str, Record]:
-    """Calibrate by the first of the folds ``before`` that answers each question; export; measure."""
+def _measure(run: Run, fitted: Fitted, *, fold: int, seed: int, others: Sequence[Answers]) -> dict[str, Record]:
+    """Calibrate by what was said of the other folds; export; measure."""
     _, card = load_checkpoint(fitted.checkpoint)
-    found = {
-        head.name: next(((other, said[head.name]) for other, said in before if head.name in said), None)
-        for head in card.heads
-    }
-    used = {name: each for name, each in found.items() if each is not None}
-    folds = sorted({other for other, _ in used.values()})
-    by = f"fold {', '.join(map(str, folds))} by networks that have not heard it"
-    heads = run.calibrate(card.heads, {name: said for name, (_, said) in used.items()}, by=by)
-    records = run.measure(fitted, fold, heads=heads, calibrated_by=f"; temperature and thresholds from {by}")
+    by = f"all folds but {fold}"
+    heads = run.calibrate(card.heads, _joined(others), by=by)
+    records = run.measure(
+        fitted,
+        fold,
+        heads=heads,
+        calibrated_by=f"; temperature and thresholds from {by}, each by the network that has not heard it",
+    )
     for name, record in records.items():
         figures = metrics(record)
         say(
@@ -110,6 +104,15 @@ def _measure(
             f"{figures['file_accuracy']:.1%} as live audio is judged"
         )
     return records
+
+
+def _joined(answers: Sequence[Answers]) -> Answers:
+    """What was said of several folds as one; a question is not asked in all of them."""
+    parts: dict[str, list[ScoredTracks]] = {}
+    for said in answers:
+        for name, scored in said.items():
+            parts.setdefault(name, []).append(scored)
+    return {name: ScoredTracks.joined(each) for name, each in parts.items()}
 
 
 def _together(records: Sequence[Record], seed: int) -> Record:
