@@ -7,23 +7,33 @@ from typing import Any
 
 _INTRODUCTION = """# genrescope-base
 
-Our own network, and what was tried on the way to it; *base* is what ships. Made, and gone on with, by one command a
-line; where a line names a teacher or copies, with `--teacher` and `--copies`
-([how they are made](training.md#how-the-shipped-model-was-made)):
+Our own network: one mel front end, one trunk, and a head for each question: genre (ten), mood (quadrants), emotion
+(GEMS), kind of sound, and three that only training asks: *style*, emotify's own four genres, and the words that 4q has
+for genres and moods. [How it is made](training.md#how-the-shipped-model-was-made).
+
+Every figure is of files that the network has not heard, by artists that it has not heard (esc10: of other sources;
+music_speech: folds as given), and of the mean of a file's windows, as live audio is judged; training runs to its last
+epoch, whatever the tested fold says. Settings were chosen by fold 3, so what is on it alone is for choosing.
+
+## What it knows
+"""
+_KNOWN = """The mean over the folds, by seed and over all seeds. *kind* counts what was made too: 36 silences, 76 noises
+and tones. To set beside it: [the published networks on the same folds](results.md#genre-10-every-fold-tested-in-turn),
+and [what its teachers would answer](#what-the-teacher-would-answer).
+"""
+_TRIED = """## What was tried
+
+By one command a line, stopped at any moment and gone on with; where a line names a teacher or copies, with `--teacher`
+and `--copies`:
 
     python benchmarks/base.py --data DATA --runs RUNS --name NAME --note WORDS --set KEY=VALUE --folds 3
 
-All sets in one table, one network with seven heads: genre (10), mood (quadrants), emotion (GEMS), kind of sound, and
-three that the model that ships leaves out: *style*, emotify's own four genres, and the words that 4q has for genres and
-moods (not in the first variants). Folds are artist-disjoint (esc10:
-source-disjoint; music_speech as given). Settings were chosen by fold 3, so a figure on it alone is for choosing; those
-on all folds stand without it too. Files are judged by the mean of their windows, as live audio is; training runs to its
-last epoch, whatever the tested fold says. Until 28 epochs the network heard a picture with its level. *Teacher heard*:
-the share of the variance of what the teacher says of the tested fold, window by window, that the network explains; of
-another teacher it is another figure. *kind accuracy* counts what was made too: 36 silences and, for *line-in*
-and *base*, 76 noises and tones.
+*base* is what ships. *Teacher heard*: the share of the variance of what the teacher says of the tested fold, window by
+window, that the network explains; of another teacher it is another figure. The words of 4q were not asked in the first
+variants; noises and tones were made for *line-in* and *base* alone; until 28 epochs the network heard a picture with
+its level.
 """
-_TEACHERS = """## What the teacher would answer
+_TEACHERS = """### What the teacher would answer
 
 Regressions on what the teacher itself says, each without the fold that it is asked about: how far a network that has
 all of the teacher's ear would get. MusiCNN and two VGGs alone, and with BirdNET.
@@ -68,14 +78,50 @@ _NAMES = {
 
 
 def render(store: dict[str, Any]) -> str:
-    """The page: a line for each variant."""
+    """The page: what ships first, then what was tried."""
+    shipped = store.get("shipped", {})
+    lines = [_INTRODUCTION]
+    for name, found in shipped.items():
+        lines += [_KNOWN, *_known_table(store["variants"][name]["networks"])]
+        lines += ["", _shipped_words(name, found), *_shipped_table(found["figures"])]
+    if store.get("conditions"):
+        lines += ["", _CONDITIONS, *_conditions_table(store["conditions"])]
+    if store["sources"]:
+        lines += ["", _SOURCES, *_sources_table(store["sources"])]
+    if store.get("esc10"):
+        lines += ["", _ESC10, "| variant | fine-tuned | begun anew | networks each |", "|---|---:|---:|---:|"]
+        for name, found in store["esc10"].items():
+            tuned, fresh = found["fine-tuned"], found["begun anew"]
+            lines.append(f"| {name} | {tuned['accuracy']:.3f} | {fresh['accuracy']:.3f} | {tuned['networks']} |")
+    lines += ["", _TRIED, *_variants_table(store["variants"])]
+    if store.get("teachers"):
+        lines += ["", _TEACHERS, "| teacher | genre accuracy | genre balanced |", "|---|---:|---:|"]
+        for name, found in store["teachers"].items():
+            lines.append(f"| {name} | {found['file_accuracy']:.3f} | {found['file_balanced_accuracy']:.3f} |")
+    hardware = sorted(
+        {each["hardware"] for variant in store["variants"].values() for each in variant["networks"].values()}
+    )
+    return "\n".join([*lines, "", "Trained on: " + "; ".join(hardware) + "."]) + "\n"
+
+
+def _known_table(networks: dict[str, Any]) -> list[str]:
+    seeds = sorted({_seed(network) for network in networks})
+    by_seed = [{name: each for name, each in networks.items() if _seed(name) == seed} for seed in seeds]
+    titles = [f"seed {seed}, {len(each)} networks" for seed, each in zip(seeds, by_seed, strict=True)]
+    lines = [f"| question | {' | '.join(titles)} | all {len(networks)} |", f"|---{'|---:' * (len(seeds) + 1)}|"]
+    for head, name in _COLUMNS:
+        cells = [_mean(each, head, name) for each in (*by_seed, networks)]
+        lines.append(f"| {head}, {_NAMES[name]} | {' | '.join(cells)} |")
+    return lines
+
+
+def _variants_table(variants: dict[str, Any]) -> list[str]:
     head = [f"{head} {_NAMES[name]}" for head, name in _COLUMNS]
     lines = [
-        _INTRODUCTION,
         f"| variant | teacher | folds; networks | parameters | minutes a network | {' | '.join(head)} |",
         f"|---|---|---:|---:|---:{'|---:' * len(head)}|",
     ]
-    for name, variant in store["variants"].items():
+    for name, variant in variants.items():
         networks = variant["networks"]
         others = {network: each for network, each in networks.items() if _fold(network) != CHOSEN_BY}
         settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
@@ -83,38 +129,24 @@ def render(store: dict[str, Any]) -> str:
         lines.append(_line(words, variant, networks))
         if 0 < len(others) < len(networks):
             lines.append(_line(f"{name}, without fold {CHOSEN_BY}", variant, others))
-    if store.get("teachers"):
-        lines += ["", _TEACHERS, "| teacher | genre accuracy | genre balanced |", "|---|---:|---:|"]
-        for name, found in store["teachers"].items():
-            lines.append(f"| {name} | {found['file_accuracy']:.3f} | {found['file_balanced_accuracy']:.3f} |")
-    if store["sources"]:
-        lines += ["", _SOURCES]
-        asked = list(dict.fromkeys(name for found in store["sources"].values() for name in found))
-        lines += [f"| variant | {' | '.join(asked)} |", f"|---{'|---:' * len(asked)}|"]
-        for name, found in store["sources"].items():
-            shown = [f"{found[each]:.3f}" if each in found else "" for each in asked]
-            lines.append(f"| {name} | {' | '.join(shown)} |")
-    if store.get("esc10"):
-        lines += ["", _ESC10, "| variant | fine-tuned | begun anew | networks each |", "|---|---:|---:|---:|"]
-        for name, found in store["esc10"].items():
-            tuned, fresh = found["fine-tuned"], found["begun anew"]
-            lines.append(f"| {name} | {tuned['accuracy']:.3f} | {fresh['accuracy']:.3f} | {tuned['networks']} |")
-    if store.get("conditions"):
-        lines += ["", _CONDITIONS, *_conditions_table(store["conditions"])]
-    for name, found in store.get("shipped", {}).items():
-        lines += ["", _shipped_words(name, found), *_shipped_table(found["figures"])]
-    hardware = sorted(
-        {each["hardware"] for variant in store["variants"].values() for each in variant["networks"].values()}
-    )
-    return "\n".join([*lines, "", "Trained on: " + "; ".join(hardware) + "."]) + "\n"
+    return lines
+
+
+def _sources_table(sources: dict[str, Any]) -> list[str]:
+    asked = list(dict.fromkeys(name for found in sources.values() for name in found))
+    lines = [f"| variant | {' | '.join(asked)} |", f"|---{'|---:' * len(asked)}|"]
+    for name, found in sources.items():
+        shown = [f"{found[each]:.3f}" if each in found else "" for each in asked]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return lines
 
 
 def _shipped_words(name: str, found: dict[str, Any]) -> str:
     return f"""## How far it can be trusted
 
 Of the networks that calibrate the model that ships, **genrescope-{name}** ({found["bytes"] / 1e6:.1f} MB, made by
-commit {found["commit"][:7]} with `--export`): one network a fold, each calibrated by what another says of the fold
-before, which that one has not heard; every file once. The model itself has learned from all folds; no figure is of it.
+commit {found["commit"][:7]} with `--export`): one network a fold, each calibrated by what the others say of their
+folds; every file once. The model itself has learned from all folds; no figure is of it.
 ECE is of the running vote's confidence, at every moment, and *of files* of `classify`'s; *at 80 % coverage*: the
 accuracy of the 80 % of files that it is surest of; *decided*: the share of time in which a label is shown, and how
 often it is right then.
@@ -159,6 +191,10 @@ def _both(figures: dict[str, float]) -> str:
 def _fold(network: str) -> int:
     _, fold, *_ = network.split("-")
     return int(fold)
+
+
+def _seed(network: str) -> int:
+    return int(network.rpartition("-")[2])
 
 
 def _line(words: str, variant: dict[str, Any], networks: dict[str, Any]) -> str:
