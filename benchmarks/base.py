@@ -20,7 +20,7 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,11 @@ from base_page import render
 from filelock import FileLock
 from scipy.signal import chirp
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from torch import Tensor
 
 from models.atomic_write import replacing, require_writable_file
 from models.model_file import open_model
+from models.spec import ModelCard
 from train.cross_validation import cross_validate, make_model_of_all
 from train.evaluate import windows_of
 from train.export import load_checkpoint
@@ -244,23 +246,32 @@ def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
     """The share of the variance of what the teacher says of a fold, window by window, that the network explains there:
     how much of the teacher's ear it has, by files that it has not heard."""
     assert run.teacher is not None
-    network, card = load_checkpoint(checkpoint)
-    pupil = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    card, hear = pupil_of(checkpoint)
     learned = all_tracks([question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions])
     teacher = run.teacher.standardised([track.path for track in learned])
     answered, said = [], []
     for track in all_tracks([question.in_folds({fold}) for question in run.questions]):
         (windows,) = windows_of(run.features.features[track.path], card)
         places = np.unique(np.linspace(0, len(windows) - 1, _WINDOWS_A_FILE).round().astype(int))
-        lessons = teacher.lessons([track.path] * len(places), (places * card.window.hop_frames).tolist())
-        with torch.inference_mode():
-            embedded = network.embed(torch.from_numpy(np.ascontiguousarray(windows[places])))
-        answered.append(embedded @ pupil["pupil.weight"].T + pupil["pupil.bias"])
-        said.append(lessons)
+        said.append(teacher.lessons([track.path] * len(places), (places * card.window.hop_frames).tolist()))
+        answered.append(hear(windows[places]))
     truth, answer = torch.cat(said), torch.cat(answered)
     known = ~truth.isnan().any(1)
     missed = (truth[known] - answer[known]).square().mean(0)
     return float(1 - missed.sum() / truth[known].var(0).sum())
+
+
+def pupil_of(checkpoint: Path) -> tuple[ModelCard, Callable[[npt.NDArray[np.float32]], Tensor]]:
+    """The card of a network, and what it takes its teacher to say of windows (n, bands, frames): (n, outputs)."""
+    network, card = load_checkpoint(checkpoint)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+
+    @torch.inference_mode()
+    def hear(windows: npt.NDArray[np.float32]) -> Tensor:
+        embedded: Tensor = network.embed(torch.from_numpy(np.ascontiguousarray(windows)))
+        return embedded @ state["pupil.weight"].T + state["pupil.bias"]
+
+    return card, hear
 
 
 def ask_the_teacher(run: Run) -> dict[str, float]:

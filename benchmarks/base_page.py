@@ -38,6 +38,12 @@ _TEACHERS = """### What the teacher would answer
 Regressions on what the teacher itself says, each without the fold that it is asked about: how far a network that has
 all of the teacher's ear would get. MusiCNN and two VGGs alone, and with BirdNET.
 """
+_REGRESSIONS = """### What regressions hear in it
+
+`python benchmarks/regressions.py`: accuracy of files, by the networks' own heads; by logistic regressions that have
+learned from what the teachers say of labelled tracks, and are asked of what the network hears of the teachers (which is
+a linear map of the embedding, as a head is); and by the same regressions asked of the teachers.
+"""
 _SOURCES = """## How much of it is the collection
 
 `python benchmarks/sources.py`: balanced accuracy with which a logistic regression tells the collection of a file
@@ -98,6 +104,17 @@ def render(store: dict[str, Any]) -> str:
         lines += ["", _TEACHERS, "| teacher | genre accuracy | genre balanced |", "|---|---:|---:|"]
         for name, found in store["teachers"].items():
             lines.append(f"| {name} | {found['file_accuracy']:.3f} | {found['file_balanced_accuracy']:.3f} |")
+    if store.get("regressions"):
+        lines += [
+            "",
+            _REGRESSIONS,
+            "| variant; networks | question | its heads | regressions on it | on the teachers |",
+        ]
+        lines.append("|---|---|---:|---:|---:|")
+        for name, found in store["regressions"].items():
+            for question, each in found["questions"].items():
+                figures = " | ".join(f"{each[who]:.3f}" for who in ("head", "network", "teachers"))
+                lines.append(f"| {name}; {found['networks']} | {question} | {figures} |")
     hardware = sorted(
         {each["hardware"] for variant in store["variants"].values() for each in variant["networks"].values()}
     )
@@ -123,7 +140,7 @@ def _variants_table(variants: dict[str, Any]) -> list[str]:
     ]
     for name, variant in variants.items():
         networks = variant["networks"]
-        others = {network: each for network, each in networks.items() if _fold(network) != CHOSEN_BY}
+        others = {network: each for network, each in networks.items() if fold_of(network) != CHOSEN_BY}
         settings = ", ".join(f"{key} {value}" for key, value in variant["settings"].items())
         words = f"**{name}**: {variant['note']}{f' ({settings})' if settings else ''}"
         lines.append(_line(words, variant, networks))
@@ -188,7 +205,8 @@ def _both(figures: dict[str, float]) -> str:
     return f"{figures['file_accuracy']:.3f} / {figures['file_balanced_accuracy']:.3f}"
 
 
-def _fold(network: str) -> int:
+def fold_of(network: str) -> int:
+    """Of the name of a network's folder."""
     _, fold, *_ = network.split("-")
     return int(fold)
 
@@ -198,7 +216,7 @@ def _seed(network: str) -> int:
 
 
 def _line(words: str, variant: dict[str, Any], networks: dict[str, Any]) -> str:
-    folds = sorted({_fold(network) for network in networks})
+    folds = sorted({fold_of(network) for network in networks})
     columns = (
         words,
         variant["teacher"] or "none",

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from models.spec import Given
 from train.question import Question, all_tracks
 from train.teacher import Teacher
 from train.track import Track, labels_of
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -88,21 +91,33 @@ def _known_as_something_else(questions: Sequence[Question], given: Given | None)
     }
 
 
-def _answer(
-    teacher: Teacher, question: Question, learned: Sequence[Track], *, asked: Sequence[Path], balance: float
-) -> dict[Path, FloatArray]:
-    """Probabilities (places, labels) of the question, learned from some of its tracks, for the ``asked``."""
+def regression_on(
+    teacher: Teacher, question: Question, learned: Sequence[Track], *, balance: float
+) -> LogisticRegression | None:
+    """Learned from what the teacher says of whole tracks, the mean over its places; its classes are places in the
+    question's ``labels``. None of a question of shares, or where a label has no track among the ``learned``."""
+    # Only training with a teacher needs it, and it takes a second to import.
     from sklearn.linear_model import LogisticRegression
 
     labels = {track.label for track in learned}
     if len(labels) < 2 or question.of_shares or labels != set(labels_of(question.tracks)):
-        return {}
+        return None
     whole = np.stack([teacher.said[track.path][1].mean(0) for track in learned])
     targets = np.array([question.labels.index(track.label) for track in learned])
     # Their mean is 1, so that the penalty means the same.
     weights = (1.0 * np.bincount(targets)[targets]) ** -balance
     regression = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300)
     regression.fit(whole, targets, sample_weight=weights / weights.mean())
+    return regression
+
+
+def _answer(
+    teacher: Teacher, question: Question, learned: Sequence[Track], *, asked: Sequence[Path], balance: float
+) -> dict[Path, FloatArray]:
+    """Probabilities (places, labels) of the question, learned from some of its tracks, for the ``asked``."""
+    regression = regression_on(teacher, question, learned, balance=balance)
+    if regression is None:
+        return {}
     answers = {}
     for path in asked:
         said = teacher.said[path][1]
