@@ -241,10 +241,12 @@ def test_every_fold_in_turn(music, cache, tmp_path, capsys):
     run("compare", tmp_path / "run", tmp_path / "run")
     assert "give the same answers on all 15 files" in capsys.readouterr().out
     model = tmp_path / "of-all.onnx"
-    train(music, cache, tmp_path / "run", "--all-folds", "--resume", "--export", model, epochs=1)
+    other_words = ("--title", f"{LABELS[0]}=other words")
+    train(music, cache, tmp_path / "run", "--all-folds", "--resume", "--export", model, *other_words, epochs=1)
     assert f"model:  {model}" in capsys.readouterr().out
     card = load_scorer(model).card
     assert card.head.temperature != 1.0
+    assert card.titles == {LABELS[0]: "other words"}
     assert card.metrics["files"] == 15
     assert card.metrics["file_accuracy"] == pytest.approx(
         sum(file.live.given == record.labels.index(file.label) for record in records for file in record.files) / 15,

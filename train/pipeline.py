@@ -150,9 +150,11 @@ class Run:
         calibrated by in words, and figures; ``to_ship`` without the heads that only training asks."""
         network, card = load_checkpoint(checkpoint)
         protocol = card.provenance.protocol + calibrated_by
+        # The words for labels may have changed since the checkpoint was written: they have no part in training.
+        titled = (head.model_copy(update={"titles": self.plan.titles_of(head.labels)}) for head in heads or card.heads)
         card = card.model_copy(
             update={
-                "heads": heads or card.heads,
+                "heads": tuple(titled),
                 "metrics": dict(figures or card.metrics),
                 "provenance": card.provenance.model_copy(update={"protocol": protocol}),
             }

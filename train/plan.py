@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -116,7 +116,7 @@ class Plan(BaseModel):
                 Head(
                     name=question.name,
                     labels=question.labels,
-                    titles=self._titles_of(question),
+                    titles=self.titles_of(question.labels),
                     given=self._given(question.name),
                 )
                 for question in questions
@@ -149,16 +149,17 @@ class Plan(BaseModel):
             if label not in labels or not title:
                 raise ConfigError(f"expected a label and its words (--title), such as rnb=R&B, got {text!r}")
         for question in questions:
-            if titles := self._titles_of(question):
+            if titles := self.titles_of(question.labels):
                 try:
                     Head(name=question.name, labels=question.labels, titles=titles)
                 except ValidationError as error:
                     said = error.errors()[0]["msg"].removeprefix("Value error, ")
                     raise ConfigError(f"--title, {question.name}: {said}") from error
 
-    def _titles_of(self, question: Question) -> dict[str, str]:
+    def titles_of(self, labels: Iterable[str]) -> dict[str, str]:
+        """What people are shown of those of the labels that have other words."""
         titles = dict(text.split("=", 1) for text in self.titles)
-        return {label: titles[label] for label in question.labels if label in titles}
+        return {label: titles[label] for label in labels if label in titles}
 
     def keep(self, folder: Path) -> None:
         """Write the plan into the run's folder, if there is none."""
