@@ -96,14 +96,14 @@ def _print_json(file: TextIO, value: object) -> None:
     file.flush()
 
 
-def _unnamed(result: Classification) -> str:
+def _unnamed(result: Classification, card: ModelCard) -> str:
     """Why a file has no label: it is something else, there is nothing to hear in it, or nowhere a whole window without
     a gap."""
     from stream.events import VerdictState
 
     first = result.heads[0]
     if first.instead is not None:
-        return f"{first.instead}, no {first.name}"
+        return f"{card.shown(first.instead)}, no {first.name}"
     if any(head.probabilities is not None for head in result.heads):
         return f"nothing clear enough to have a {first.name}"
     silent = any(segment.state is VerdictState.SILENCE for segment in result.segments)
@@ -124,7 +124,7 @@ def _print_table(results: list[Classification], card: ModelCard) -> None:
         table.add_row(
             Text(result.file, overflow="fold"),
             f"{result.seconds:.1f}",
-            _unnamed(result) if result.label is None else card.shown(result.label),
+            _unnamed(result, card) if result.label is None else card.shown(result.label),
             "" if result.confidence is None else f"{result.confidence:.0%}",
             course + (", …" if len(named) > 4 else "") if named else "" if result.label is None else "never sure",
         )

@@ -162,7 +162,9 @@ def test_every_head_has_its_answer(tmp_path):
 
 
 def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
-    only_without_low = toy_card(others=("hush",), given=Given(head="hush", label="low"))
+    card = toy_card(others=("hush",), given=Given(head="hush", label="low"))
+    titled = card.heads[1].model_copy(update={"titles": {"high": "shrill"}})
+    only_without_low = card.model_copy(update={"heads": (card.head, titled)})
     scorer = OnnxScorer(save_toy(tmp_path / "given.onnx", only_without_low))
     meant, other = tone("high", 6) + tone("middle", 6, level=0.02), tone("low", 9) + tone("middle", 9, level=0.02)
     high = classify(wav(tmp_path / "high.wav", meant), scorer)
@@ -182,7 +184,7 @@ def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
         ["classify", "--model", str(tmp_path / "given.onnx"), str(tmp_path / "low.wav")], standalone_mode=False
     )
     (_, row) = capsys.readouterr().out.splitlines()
-    assert "high, no pitch" in row
+    assert "shrill, no pitch" in row
     # When it was what, for people who would look for it in the file.
     assert re.search(r"high \d+-9 s\s*$", row)
     # A program that reads the table finds the file by its name, however long.
