@@ -163,8 +163,8 @@ def test_every_head_has_its_answer(tmp_path):
 
 def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
     card = toy_card(others=("hush",), given=Given(head="hush", label="low"))
-    titled = card.heads[1].model_copy(update={"titles": {"high": "shrill"}})
-    only_without_low = card.model_copy(update={"heads": (card.head, titled)})
+    titled = tuple(head.model_copy(update={"titles": {"high": "shrill"}}) for head in card.heads)
+    only_without_low = card.model_copy(update={"heads": titled})
     scorer = OnnxScorer(save_toy(tmp_path / "given.onnx", only_without_low))
     meant, other = tone("high", 6) + tone("middle", 6, level=0.02), tone("low", 9) + tone("middle", 9, level=0.02)
     high = classify(wav(tmp_path / "high.wav", meant), scorer)
