@@ -186,6 +186,6 @@ def test_a_question_that_a_file_does_not_mean_has_no_label(tmp_path, capsys):
     (_, row) = capsys.readouterr().out.splitlines()
     assert "shrill, no pitch" in row
     # When it was what, for people who would look for it in the file.
-    assert re.search(r"high \d+-9 s\s*$", row)
+    assert re.search(r"shrill \d+-9 s\s*$", row)
     # A program that reads the table finds the file by its name, however long.
     assert str(tmp_path / "low.wav") in row
