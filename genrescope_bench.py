@@ -321,7 +321,7 @@ _ROWS = {
     "held_delay_median_s": ("  staying for 3 s", "s"),
     "never_share": ("  not within 15 s", "%"),
     "false_switches_per_minute": ("false switches a minute", ""),
-    "idle_switches_per_minute": ("switches while nothing changes", ""),
+    "further_switches_per_minute": ("further switches a minute", ""),
     "accuracy": ("right", "%"),
     "accuracy_settled": ("  after the first 3 s", "%"),
     "decided_accuracy": ("  while it names one", "%"),

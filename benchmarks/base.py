@@ -46,11 +46,12 @@ from train.machine import describe_machine
 from train.pipeline import Run, open_run, train_fold
 from train.plan import Plan, commit_of_this_code
 from train.progress import say
-from train.question import all_tracks
+from train.question import Question, all_tracks
 from train.record import Record
 from train.run_folder import fold_name
 from train.soft_targets import soft_targets
 from train.statistics import metrics
+from train.teacher import Teacher
 
 DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS / "base.json"
@@ -245,10 +246,8 @@ def train_network(run: Run, *, fold: int, seed: int) -> dict[str, Any]:
 def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
     """The share of the variance of what the teacher says of a fold, window by window, that the network explains there:
     how much of the teacher's ear it has, by files that it has not heard."""
-    assert run.teacher is not None
     card, hear = pupil_of(checkpoint)
-    learned = all_tracks([question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions])
-    teacher = run.teacher.standardised([track.path for track in learned])
+    _, teacher = without_fold(run, fold)
     answered, said = [], []
     for track in all_tracks([question.in_folds({fold}) for question in run.questions]):
         (windows,) = windows_of(run.features.features[track.path], card)
@@ -259,6 +258,14 @@ def _lessons_learned(run: Run, checkpoint: Path, fold: int) -> float:
     known = ~truth.isnan().any(1)
     missed = (truth[known] - answer[known]).square().mean(0)
     return float(1 - missed.sum() / truth[known].var(0).sum())
+
+
+def without_fold(run: Run, fold: int) -> tuple[list[Question], Teacher]:
+    """What a network that is tested on a fold learns from: the questions, copies of tracks among theirs, and the
+    teacher, standardised over them."""
+    assert run.teacher is not None
+    questions = [question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions]
+    return questions, run.teacher.standardised([track.path for track in all_tracks(questions)])
 
 
 def pupil_of(checkpoint: Path) -> tuple[ModelCard, Callable[[npt.NDArray[np.float32]], Tensor]]:

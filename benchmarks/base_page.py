@@ -12,19 +12,20 @@ Our own network: one mel front end, one trunk, and a head for each question: gen
 for genres and moods. [How it is made](training.md#how-the-shipped-model-was-made).
 
 Every figure is of files that the network has not heard, by artists that it has not heard (esc10: of other sources;
-music_speech: folds as given), and of the mean of a file's windows, as live audio is judged; training runs to its last
-epoch, whatever the tested fold says. Settings were chosen by fold 3, so what is on it alone is for choosing.
+music_speech: folds as given); training runs to its last epoch, whatever the tested fold says. Settings were chosen by
+fold 3, so what is on it alone is for choosing.
 
 ## What it knows
 """
-_KNOWN = """The mean over the folds, by seed and over all seeds. *kind* counts what was made too: 36 silences, 76 noises
-and tones. To set beside it: [the published networks on the same folds](results.md#genre-10-every-fold-tested-in-turn),
-and [what its teachers would answer](#what-the-teacher-would-answer).
+_KNOWN = """Of files, each named by the mean of its windows, as live audio is judged: the mean over the folds, by seed
+and over all seeds. *kind* counts what was made too: 36 silences, 76 noises and tones. To set beside it:
+[the published networks on the same folds](results.md#genre-10-every-fold-tested-in-turn), and
+[what its teachers would answer](#what-the-teacher-would-answer).
 """
 _TRIED = """## What was tried
 
-By one command a line, stopped at any moment and gone on with; where a line names a teacher or copies, with `--teacher`
-and `--copies`:
+By one command a line, stopped at any moment and gone on with, with `--teacher` where there is one and `--copies` where
+a note speaks of copies:
 
     python benchmarks/base.py --data DATA --runs RUNS --name NAME --note WORDS --set KEY=VALUE --folds 3
 
@@ -42,7 +43,8 @@ _REGRESSIONS = """### What regressions hear in it
 
 `python benchmarks/regressions.py`: accuracy of files, by the networks' own heads; by logistic regressions that have
 learned from what the teachers say of labelled tracks, and are asked of what the network hears of the teachers (which is
-a linear map of the embedding, as a head is); and by the same regressions asked of the teachers.
+a linear map of the embedding, as a head is); and by the same regressions asked of the teachers. The mean over the
+folds, copies learned from too, moods by accuracy: so not quite the figures above.
 """
 _SOURCES = """## How much of it is the collection
 
@@ -161,9 +163,10 @@ def _sources_table(sources: dict[str, Any]) -> list[str]:
 def _shipped_words(name: str, found: dict[str, Any]) -> str:
     return f"""## How far it can be trusted
 
-Of the networks that calibrate the model that ships, **genrescope-{name}** ({found["bytes"] / 1e6:.1f} MB, made by
-commit {found["commit"][:7]} with `--export`): one network a fold, each calibrated by what the others say of their
-folds; every file once. The model itself has learned from all folds; no figure is of it.
+Of the networks that calibrate the model that ships, **genrescope-{name}** ({found["bytes"] / 1e6:.1f} MB, trained by
+commit {found["commit"][:7]}): one network a fold, each calibrated by what the others say of their
+folds; every file once. The model itself has learned from all folds: temperatures and *enter*
+are its own, all other figures of these networks.
 ECE is of the running vote's confidence, at every moment, and *of files* of `classify`'s; *at 80 % coverage*: the
 accuracy of the 80 % of files that it is surest of; *decided*: the share of time in which a label is shown, and how
 often it is right then.

@@ -12,13 +12,12 @@ the regression.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-from base import keep, pupil_of, read_store
+from base import keep, pupil_of, read_store, without_fold
 from base_page import fold_of
 
 from train.checkpoints import CHECKPOINT_NAME
@@ -31,36 +30,37 @@ from train.soft_targets import regression_on
 
 QUESTIONS: Final = ("genre", "mood", "style")
 """Those with one label a track."""
+TEACHERS: Final = "teachers"
 
 
-def ask(run: Run, checkpoint: Path, fold: int) -> dict[str, dict[str, float]]:
-    """By question, the share of a fold's files that the regression names rightly: from what the network of
-    ``checkpoint`` hears, and from what the teachers say."""
-    assert run.teacher is not None
-    rest = [question.in_folds(run.folds - {fold}).with_copies(run.copies) for question in run.questions]
-    teacher = run.teacher.standardised([track.path for track in all_tracks(rest)])
-    card, hear = pupil_of(checkpoint)
-    heard: dict[Path, npt.NDArray[np.float32]] = {}
+def ask(run: Run, checkpoints: Mapping[str, Path], fold: int) -> dict[str, dict[str, float]]:
+    """By question and by who is asked, the share of a fold's files that the regression names rightly: from what the
+    network of each checkpoint hears, by its name, and from what the teachers say (``TEACHERS``)."""
+    rest, teacher = without_fold(run, fold)
+    said = {TEACHERS: {path: answers for path, (_, answers) in teacher.said.items()}}
+    for name, checkpoint in checkpoints.items():
+        card, hear = pupil_of(checkpoint)
+        said[name] = {}
+        for track in all_tracks(
+            [question.in_folds({fold}) for question in run.questions if question.name in QUESTIONS]
+        ):
+            (windows,) = windows_of(run.features.features[track.path], card)
+            said[name][track.path] = hear(windows).numpy()
     found = {}
     for question, learned in zip(run.questions, rest, strict=True):
         if question.name not in QUESTIONS:
             continue
-        regression = regression_on(teacher, question, learned.tracks, balance=run.plan.make_recipe().balance)
+        heard = [track for track in learned.tracks if track.path in teacher.said]
+        regression = regression_on(teacher, question, heard, balance=run.plan.make_recipe().balance)
         assert regression is not None
-        tracks = question.in_folds({fold}).tracks
-        for track in tracks:
-            if track.path not in heard:
-                (windows,) = windows_of(run.features.features[track.path], card)
-                heard[track.path] = hear(windows).numpy()
         labels = [question.labels[place] for place in regression.classes_]
+        tracks = [track for track in question.in_folds({fold}).tracks if track.path in teacher.said]
         found[question.name] = {
             who: mean(
-                labels[regression.predict_proba(said[track.path]).mean(0).argmax()] == track.label for track in tracks
+                labels[regression.predict_proba(answers[track.path]).mean(0).argmax()] == track.label
+                for track in tracks
             )
-            for who, said in (
-                ("network", heard),
-                ("teachers", {track.path: teacher.said[track.path][1] for track in tracks}),
-            )
+            for who, answers in said.items()
         }
     return found
 
@@ -78,19 +78,21 @@ def main() -> None:
         parser.error(f"{arguments.name} has no teacher")
     run = open_run(plan, folder, cache=arguments.cache, workers=2, resume=True)
     networks = read_store()["variants"][arguments.name]["networks"]
-    by_network = {}
-    for network in networks:
-        by_network[network] = ask(run, folder / network / CHECKPOINT_NAME, fold_of(network))
-        figures = (f"{question} {each['network']:.3f}" for question, each in by_network[network].items())
-        say(f"{network}: {', '.join(figures)}")
-    found = {}
-    for question in QUESTIONS:
-        every = [each[question] for each in by_network.values()]
-        found[question] = {
-            "head": round(mean(each["figures"][question]["file_accuracy"] for each in networks.values()), 4),
-            **{who: round(mean(each[who] for each in every), 4) for who in ("network", "teachers")},
-        }
-    keep("regressions", arguments.name, {"networks": len(networks), "questions": found})
+    found: dict[str, dict[str, list[float]]] = {
+        question: {"head": [each["figures"][question]["file_accuracy"] for each in networks.values()]}
+        for question in QUESTIONS
+    }
+    for fold in sorted({fold_of(network) for network in networks}):
+        of_fold = [network for network in networks if fold_of(network) == fold]
+        for question, figures in ask(run, {each: folder / each / CHECKPOINT_NAME for each in of_fold}, fold).items():
+            found[question].setdefault("network", []).extend(figures[each] for each in of_fold)
+            found[question].setdefault("teachers", []).append(figures[TEACHERS])
+            say(f"fold {fold}, {question}: {', '.join(f'{who} {figure:.3f}' for who, figure in figures.items())}")
+    means = {
+        question: {who: round(mean(figures), 4) for who, figures in of_question.items()}
+        for question, of_question in found.items()
+    }
+    keep("regressions", arguments.name, {"networks": len(networks), "questions": means})
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Counts:
 
         ``delay_...`` in seconds, infinite where more than the share has never; ``accuracy`` takes "not sure" for wrong,
         ``decided_accuracy`` leaves it out; ``change_f1`` is of the changes shown against those of what is on;
-        ``idle_switches_...`` are those changes shown at which nothing changed, whatever label they bring.
+        ``further_switches_...`` are the changes shown that are not the first about a change of what is on.
         """
         named = self.right + self.wrong + self.unsure
         settled = self.settled_right + self.settled_wrong + self.settled_unsure
@@ -72,7 +72,7 @@ class Counts:
             "held_delay_median_s": _quantile(self.held_delays, 0.5),
             "never_share": _share(sum(map(math.isinf, self.delays)), len(self.delays)),
             "false_switches_per_minute": _share(self.false_switches, self.minutes),
-            "idle_switches_per_minute": _share(self.changes_shown - self.changes_found, self.minutes),
+            "further_switches_per_minute": _share(self.changes_shown - self.changes_found, self.minutes),
             "accuracy": _share(self.right, named),
             "accuracy_settled": _share(self.settled_right, settled),
             "decided_accuracy": _share(self.right, self.right + self.wrong),

@@ -20,13 +20,12 @@ from train.loop import Fitted
 
 HEADS = (Head(name="genre", labels=LABELS), Head(name="mood", labels=LABELS))
 FOLDS = (0, 1, 2, 3)
-MOOD = {1, 3}
-"""Folds that mood is asked in."""
 
 
 @dataclass
 class FakeRun:
-    """Networks are their folds and seeds; what they say has the fold as its only target."""
+    """Networks are their folds and seeds; what they say has one target that tells both. ``mood`` is asked in these
+    folds."""
 
     folder: Path
     exported: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -34,12 +33,14 @@ class FakeRun:
     questions = tuple(SimpleNamespace(name=head.name) for head in HEADS)
     plan = SimpleNamespace(seed=5, head="genre", auxiliary=("mood",))
     tracks = ()
-    folds = frozenset(FOLDS)
+    folds: frozenset[int] = frozenset(FOLDS)
+    mood: frozenset[int] = frozenset({1, 3})
 
     def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
         assert checkpoint.name.startswith(f"fold-{fold}-")
-        said = ScoredTracks([np.full((2, 3), 1 / 3)], [np.full(2, 0.34)], np.array([fold]), 0.34, 2.8)
-        return {head.name: said for head in HEADS if head.name == "genre" or fold in MOOD}
+        target = fold + len(FOLDS) * checkpoint.name.endswith("-6")
+        said = ScoredTracks([np.full((2, 3), 1 / 3)], [np.full(2, 0.34)], np.array([target]), 0.34, 2.8)
+        return {head.name: said for head in HEADS if head.name == "genre" or fold in self.mood}
 
     def export(self, checkpoint: Path, path: Path, **changed: Any) -> None:
         self.exported[checkpoint.name] = {"path": path, **changed}
@@ -49,7 +50,7 @@ class FakeRun:
         seed = int(fitted.checkpoint.name.rpartition("-")[2])
         records = {}
         for head in changed["heads"]:
-            if head.name == "genre" or fold in MOOD:
+            if head.name == "genre" or fold in self.mood:
                 record = random_record(0.7, fold=fold, seed=seed, start=100 * fold)
                 card = record.card.model_copy(update={"heads": (head,)})
                 records[head.name] = record.model_copy(update={"card": card})
@@ -60,7 +61,7 @@ class FakeRun:
         return fitted("final", epochs=like.best_epoch or like.epochs, rate=like.learning_rate)
 
     def calibrate(self, heads: tuple[Head, ...], answers: dict[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
-        """The folds that each was calibrated by, as digits of its temperature."""
+        """The targets that each was calibrated by, as digits of its temperature."""
         said = {name: "".join(map(str, each.targets)) for name, each in answers.items()}
         return tuple(
             head.model_copy(update={"temperature": float("1" + said[head.name]) if head.name in said else 1.0})
@@ -74,18 +75,20 @@ def fitted(name: str, *, epochs: int, rate: float = 0.1) -> Fitted:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    run = FakeRun(tmp_path)
+
     def train_fold(_run: FakeRun, *, test_fold: int, seed: int, **_others: Any) -> Fitted:
         return fitted(f"fold-{test_fold}-seed-{seed}", epochs=10 * ((test_fold + 1) % 4))
 
     fakes: dict[str, Callable[..., Any]] = {
         "train_fold": train_fold,
-        "turns": lambda *_: [(fold, None) for fold in FOLDS],
+        "turns": lambda *_: [(fold, None) for fold in sorted(run.folds)],
         "load_checkpoint": lambda _: (None, SimpleNamespace(heads=HEADS)),
         "protocol_of_all": lambda _: "",
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(cross_validation, name, fake)
-    return FakeRun(tmp_path)
+    return run
 
 
 def test_each_is_calibrated_by_what_the_others_say_of_their_folds(run: FakeRun) -> None:
@@ -94,20 +97,28 @@ def test_each_is_calibrated_by_what_the_others_say_of_their_folds(run: FakeRun) 
         temperatures = {
             fold: [head.temperature for head in run.exported[f"fold-{fold}-seed-{seed}"]["heads"]] for fold in FOLDS
         }
-        # Folds as digits after a 1.
+        # Folds as digits after a 1, from 4 on those of the second seed.
+        by_first = {0: ["1123", "113"], 1: ["1023", "13"], 2: ["1013", "113"], 3: ["1012", "11"]}
+        by_second = {0: ["1567", "157"], 1: ["1467", "17"], 2: ["1457", "157"], 3: ["1456", "15"]}
         assert temperatures == {
-            0: [1123.0, 113.0],
-            1: [1023.0, 13.0],
-            2: [1013.0, 113.0],
-            3: [1012.0, 11.0],
+            fold: [float(each) for each in digits] for fold, digits in (by_first if seed == 5 else by_second).items()
         }
     assert (
-        "from all folds but 3, each by the network that has not heard it"
+        "from other folds than 3, each by the network that has not heard it"
         in run.exported["fold-3-seed-5"]["calibrated_by"]
     )
     assert [(each.seed, each.fold) for each in tested.records["genre"]] == [(s, f) for s in (5, 6) for f in FOLDS]
-    assert [(each.seed, each.fold) for each in tested.records["mood"]] == [(s, f) for s in (5, 6) for f in sorted(MOOD)]
+    assert [(each.seed, each.fold) for each in tested.records["mood"]] == [
+        (s, f) for s in (5, 6) for f in sorted(run.mood)
+    ]
     assert len(tested.answers) == len(tested.fitted) == len(FOLDS)  # of the first seed
+
+
+def test_of_two_folds_each_is_calibrated_by_the_other_if_that_answers(run: FakeRun) -> None:
+    run.folds, run.mood = frozenset({0, 1}), frozenset({1})
+    cross_validate(run, resume=False)  # type: ignore[arg-type]
+    temperatures = [[head.temperature for head in run.exported[f"fold-{fold}-seed-5"]["heads"]] for fold in (0, 1)]
+    assert temperatures == [[11.0, 11.0], [10.0, 1.0]]  # a plain 1 is nobody's
 
 
 def test_the_model_of_all_is_calibrated_by_all_and_trained_as_the_network_in_the_middle(run: FakeRun) -> None:

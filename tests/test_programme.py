@@ -107,7 +107,7 @@ def test_a_perfect_rule_is_perfect():
     whole = programme((20, "a"), (40, "b"), (60, "b"), (80, "a"))
     figures = measure(whole, [Shown(0, "a"), Shown(20, "b"), Shown(60, "a")]).figures()
     assert figures["delay_median_s"] == figures["never_share"] == figures["false_switches_per_minute"] == 0.0
-    assert figures["idle_switches_per_minute"] == 0.0
+    assert figures["further_switches_per_minute"] == 0.0
     assert figures["accuracy"] == figures["accuracy_settled"] == figures["change_f1"] == 1.0
     assert figures["abstention"] == 0.0
 
@@ -131,7 +131,7 @@ def test_each_measure_by_hand():
     assert (counts.right, counts.wrong, counts.unsure) == (18 + 1 + 31 + 14, 2 + 2, 2 + 2 + 16)
     assert counts.settled_right == 17 + 31 + 14
     assert (counts.changes_shown, counts.changes_found) == (5, 1)
-    assert counts.figures()["idle_switches_per_minute"] == pytest.approx(4 / 1.5)
+    assert counts.figures()["further_switches_per_minute"] == pytest.approx(4 / 1.5)
     both = counts + counts
     assert both.minutes == 3.0
     assert both.figures() == pytest.approx(counts.figures(), nan_ok=True)

@@ -268,7 +268,7 @@ def train(
     if all_folds and test_fold is not None:
         raise ConfigError(f"--all-folds tests on every fold in turn: leave out --test-fold {test_fold}, or --all-folds")
     if all_folds and calibration_fold is not None:
-        raise ConfigError("--all-folds calibrates by the folds in turn: leave out --calibration-fold")
+        raise ConfigError("--all-folds calibrates each network by the other folds: leave out --calibration-fold")
     if seeds > 1 and not all_folds:
         raise ConfigError(f"--seeds {seeds} goes with --all-folds: add it, or give --seed alone to train one model")
     changed: dict[str, str | int | float] = dict(_setting(text) for text in settings or [])

@@ -2,7 +2,7 @@
 
 Its figures are those of the networks of the folds, and so is its calibration: by what each says of the fold that it has
 not heard, all together. Each of them is calibrated by what the others say of theirs, so that no figure stands on files
-that temperature and thresholds were fitted to, and yet they are fitted to nearly as many as those of the model to ship.
+that temperature and thresholds were fitted to, and yet they are fitted to all but a fold of what the model to ship has.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class CrossValidated:
 
 
 def cross_validate(run: Run, *, seeds: int = 1, resume: bool) -> CrossValidated:
-    """A network for each fold and seed, trained on all others; then each is calibrated by the others, and measured.
+    """A network for each fold and seed, trained on all other folds; when all of a seed are trained, each is calibrated
+    by what the others say of their folds, and measured.
 
     A patient recipe leaves the fold before the tested one out of training, to stop by.
     """
@@ -88,7 +89,7 @@ def make_model_of_all(run: Run, tested: CrossValidated, model: Path, *, resume: 
 def _measure(run: Run, fitted: Fitted, *, fold: int, seed: int, others: Sequence[Answers]) -> dict[str, Record]:
     """Calibrate by what was said of the other folds; export; measure."""
     _, card = load_checkpoint(fitted.checkpoint)
-    by = f"all folds but {fold}"
+    by = f"other folds than {fold}"
     heads = run.calibrate(card.heads, _joined(others), by=by)
     records = run.measure(
         fitted,

@@ -52,7 +52,7 @@ _PARITY_TRACKS, _PARITY_WINDOWS = 10, 8
 _COUNTED_AT_MOST = 12
 """Labels of a further question, in words."""
 _ENOUGH_TRACKS = 1_000
-"""To calibrate a head on: two numbers are not known better by more, and their windows would fill the memory."""
+"""Of a fold, to calibrate a head on: more would not make a few numbers better known, and would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)

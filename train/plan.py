@@ -170,7 +170,8 @@ class Plan(BaseModel):
     def require_same(self, folder: Path, *, resume: bool) -> None:
         """Refuse to go on with another run than this.
 
-        Epochs may differ: at a constant learning rate, more of them continue the same run.
+        Epochs may differ: at a constant learning rate, more of them continue the same run. So may what is only said or
+        left out when a model is exported: titles and auxiliary questions. What the folder holds stays as it was begun.
 
         Raises:
             ConfigError: the folder holds another plan, or one and ``resume`` is not given.

@@ -95,7 +95,8 @@ def regression_on(
     teacher: Teacher, question: Question, learned: Sequence[Track], *, balance: float
 ) -> LogisticRegression | None:
     """Learned from what the teacher says of whole tracks, the mean over its places; its classes are places in the
-    question's ``labels``. None of a question of shares, or where a label has no track among the ``learned``."""
+    question's ``labels``. None of a question of shares, or where a label has no track among the ``learned``, all of
+    which the teacher must have heard."""
     # Only training with a teacher needs it, and it takes a second to import.
     from sklearn.linear_model import LogisticRegression
 
