@@ -1,12 +1,15 @@
 """How new the sound is: by what all heads say of it now and said just before. The running vote forgets by it.
 
 A novelty function sets what is heard after a moment against what was heard before it (Foote 2000, "Automatic audio
-segmentation using a measure of audio novelty"). Here the two are windows that follow each other, and what is
-compared is the network's answers: two pieces that are named alike still differ in how likely the other labels are.
+segmentation using a measure of audio novelty"). Here the network's answers are compared: two pieces that are named
+alike still differ in how likely the other labels are. How far answers move within a piece, and in which directions,
+and how far from one piece to another, the card knows from tracks; a likelihood ratio tells the two apart, as it tells
+speakers apart (Chen & Gopalakrishnan 1998, "Speaker, environment and channel change detection").
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
@@ -14,20 +17,24 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.spec import ModelCard
+from models.spec import NoveltySpec
 from models.vote import FloatArray
+
+Scores = npt.NDArray[np.float64]
 
 _TINY: Final = 1e-6
 """Probabilities below count as this much: single precision knows no better."""
-_NEW: Final = 1.2
-"""From this novelty on the past is forgotten faster: seldom reached within a piece, where it is about 1."""
-_STEEPNESS: Final = 8
-"""How fast it grows from there: by half as much again it is as fast as it gets."""
-FASTEST: Final = 24.0
-"""One window does not wipe out the memory at the default half-life, however new it sounds: a word, a cough."""
+_BEFORE_S: Final = 4.0
+"""So many seconds of what was heard before are compared with a window: their mean."""
+_NEW: Final = 9.0
+"""Where the past is forgotten half as fast as it gets: seldom reached within a piece."""
+_SOFTNESS: Final = 3.0
+"""How far about it the pace goes from slow to fast."""
+FASTEST: Final = 60.0
+"""At most."""
 
 
-def scores(probabilities: FloatArray) -> npt.NDArray[np.float64]:
+def scores(probabilities: npt.NDArray[np.floating]) -> Scores:
     """Log-probabilities less their mean, of windows (..., classes): logits, whatever was added to all of them."""
     logs = np.log(np.maximum(probabilities, _TINY, dtype=np.float64))
     return np.asarray(logs - logs.mean(axis=-1, keepdims=True))
@@ -35,36 +42,56 @@ def scores(probabilities: FloatArray) -> npt.NDArray[np.float64]:
 
 def pace(novelty: float) -> float:
     """How many times as fast as its half-life says the vote is to forget, 1 or more."""
-    return float(np.clip(novelty / _NEW, 1.0, FASTEST ** (1 / _STEEPNESS)) ** _STEEPNESS)
+    return 1.0 + (FASTEST - 1.0) * 0.5 * (1.0 + math.tanh((novelty - _NEW) / (2.0 * _SOFTNESS)))
 
 
-class Novelty:
-    """Sets each window against the newest one that is at least a window older, and so shares no sound with it.
+class Before:
+    """Sets the scores of each window, ``window_s`` long, against the mean of those of some seconds before: of windows
+    that are at least a window older, and so share no sound with it."""
 
-    The novelty of a window is the root mean square of the differences of ``scores``, over the labels of all heads that
-    have a ``spread``, each in units of its head's: about 1 while a piece goes on.
-    """
-
-    def __init__(self, card: ModelCard) -> None:
-        self._spreads = {head.name: head.spread for head in card.heads if head.spread is not None}
-        self._window_s = card.window_seconds
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s * (1 - 1e-6)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: another source."""
         self._at_s = 0.0
-        self._heard: deque[tuple[float, npt.NDArray[np.float64]]] = deque()
+        self._near: deque[tuple[float, Scores]] = deque()
+        self._before: deque[tuple[float, Scores]] = deque()
+
+    def difference(self, heard: Scores, *, elapsed_s: float) -> Scores | None:
+        """By how much a window's scores (n,), ``elapsed_s`` seconds of sound after the previous one's, differ from
+        those before; None where there are none."""
+        self._at_s += elapsed_s
+        self._near.append((self._at_s, heard))
+        while self._near[0][0] <= self._at_s - self._window_s:
+            self._before.append(self._near.popleft())
+        # After a gap those before are all old, and the newest is left to compare with.
+        while len(self._before) > 1 and self._before[0][0] <= self._at_s - self._window_s - _BEFORE_S:
+            self._before.popleft()
+        if not self._before:
+            return None
+        return np.asarray(heard - np.mean([each for _, each in self._before], axis=0))
+
+
+class Novelty:
+    """How new each window of ``window_s`` seconds sounds to a model, if its card has a ``spec`` for it: the logarithm
+    of how much likelier another piece is to differ so from what was heard before than the same one."""
+
+    def __init__(self, spec: NoveltySpec | None, window_s: float) -> None:
+        self._spec = spec
+        self._weights = np.array(() if spec is None else spec.weights)
+        self._before = Before(window_s)
+
+    def reset(self) -> None:
+        """Forget everything: another source."""
+        self._before.reset()
 
     def update(self, probabilities: Mapping[str, FloatArray], *, elapsed_s: float) -> float:
         """The novelty of a window with these probabilities (classes,) of each head, ``elapsed_s`` seconds of sound
-        after the previous one; 0 where there is none to set it against."""
-        if not self._spreads:
-            return 0.0
-        self._at_s += elapsed_s
-        now = np.concatenate([scores(probabilities[name]) / spread for name, spread in self._spreads.items()])
-        self._heard.append((self._at_s, now))
-        apart = self._at_s - self._window_s * (1 - 1e-6)
-        while len(self._heard) > 1 and self._heard[1][0] <= apart:
-            self._heard.popleft()
-        at_s, before = self._heard[0]
-        return float(np.sqrt(np.mean((now - before) ** 2))) if at_s <= apart else 0.0
+        after the previous one; minus infinity where there is nothing to set it against."""
+        if self._spec is None:
+            return -math.inf
+        heard = np.concatenate([scores(probabilities[name]) for name in self._spec.heads])
+        moved = self._before.difference(heard, elapsed_s=elapsed_s)
+        return -math.inf if moved is None else float(moved @ self._weights @ moved - self._spec.bias) / 2.0

@@ -14,10 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.errors import ModelFileError
 
-FORMAT_VERSION: Final = 5
-"""Version of the card's layout; a reader refuses a card with a higher number. Each only adds to the one before: format
-2 kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given; 4
-what people are shown of labels; 5 how much a head's answers vary, and a temperature for whole files."""
+FORMAT_VERSION: Final = 6
+"""Version of the card's layout; a reader refuses a card with a higher number. Each adds to the one before: format 2
+kinds of features other than log-mel, a second input, short windows, the decision on files; 3 what a head is given; 4
+what people are shown of labels; 5 a temperature for whole files; 6 how to tell another piece (5 had a number for it in
+each head, which is not read any more)."""
+
+_WITH_SPREADS: Final = 5
 
 Positive = Annotated[int, Field(gt=0)]
 AboveZero = Annotated[float, Field(gt=0.0)]
@@ -249,10 +252,8 @@ class Head(_Spec):
 
     ``temperature`` divides the logits before the softmax (Guo et al. 2017); ``file_temperature`` does so once more with
     the mean of a whole file's windows, whose averaging takes confidence away. ``enter`` and ``leave`` are the smoothed
-    probabilities at which a label becomes decided and at which it is given up. ``spread`` is by how much its
-    log-probabilities differ between windows of one piece that share no sound (``models.novelty``); None keeps it from
-    having a say in how new the sound is. ``given`` says of which sound the question is: of speech no genre is asked.
-    ``titles`` are what people are shown of labels: R&B of ``rnb``.
+    probabilities at which a label becomes decided and at which it is given up. ``given`` says of which sound the
+    question is: of speech no genre is asked. ``titles`` are what people are shown of labels: R&B of ``rnb``.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -262,7 +263,6 @@ class Head(_Spec):
     file_temperature: AboveZero = 1.0
     enter: Probability = 0.5
     leave: Probability = 0.35
-    spread: AboveZero | None = 1.25  # where none was fitted: about that of ten genres by genrescope-base
     given: Given | None = None
 
     @model_validator(mode="after")
@@ -281,6 +281,19 @@ class Head(_Spec):
     def shown(self, label: str) -> str:
         """A label as people are shown it."""
         return _shown(label, self.titles)
+
+
+class NoveltySpec(_Spec):
+    """How to tell another piece from the same one, by how far the answers of ``heads`` have moved.
+
+    Of a difference ``d`` between their scores (``models.novelty``), one head's after the other's, the logarithm of how
+    much likelier it is between two pieces than within one is ``(d @ weights @ d - bias) / 2``: of two normal
+    distributions about nothing.
+    """
+
+    heads: Annotated[tuple[str, ...], Field(min_length=1)]
+    weights: tuple[tuple[float, ...], ...]
+    bias: float
 
 
 class Architecture(_Spec):
@@ -306,10 +319,11 @@ class ModelCard(_Spec):
 
     ``inputs`` has one FeatureSpec for each input of the network; their frames keep step, so that one count of frames is
     the window of all. ``heads[0]`` is the question whose answer is the verdict. ``metrics`` are figures measured under
-    ``provenance.protocol``; ``decision`` is how the recipe judges a file.
+    ``provenance.protocol``; ``decision`` is how the recipe judges a file. Without ``novelty`` the running vote forgets
+    by its half-life alone.
     """
 
-    format_version: Literal[5] = FORMAT_VERSION
+    format_version: Literal[6] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1)]
     description: str
     architecture: Architecture
@@ -317,6 +331,7 @@ class ModelCard(_Spec):
     normalisation: str
     window: WindowSpec
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
+    novelty: NoveltySpec | None = None
     decision: FileDecision = FileDecision()
     provenance: Provenance
     metrics: dict[str, float] = {}
@@ -346,6 +361,19 @@ class ModelCard(_Spec):
                     f"expected {head.name} to be given a label of a head that is asked of all sound, {labels}, "
                     f"got {head.given.head}={head.given.label}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _new_to_its_heads(self) -> Self:
+        if self.novelty is None:
+            return self
+        labels = {head.name: len(head.labels) for head in self.heads}
+        if unknown := [name for name in self.novelty.heads if name not in labels]:
+            raise ValueError(f"expected novelty by heads of the model ({', '.join(labels)}), got {', '.join(unknown)}")
+        scores = sum(labels[name] for name in self.novelty.heads)
+        shape = (len(self.novelty.weights), *{len(row) for row in self.novelty.weights})
+        if shape != (scores, scores):
+            raise ValueError(f"expected novelty with {scores} x {scores} weights for its heads' labels, got {shape}")
         return self
 
     @model_validator(mode="after")
@@ -437,9 +465,15 @@ class ModelCard(_Spec):
                 f"the model's card has format {version}, this genrescope reads 1 to {FORMAT_VERSION}: "
                 "upgrade genrescope or export the model again"
             )
+        if version == _WITH_SPREADS and isinstance(fields.get("heads"), list):
+            fields["heads"] = [_without_spread(head) for head in fields["heads"]]
         try:
             return cls.model_validate_json(json.dumps({**fields, "format_version": FORMAT_VERSION}))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "card"
             raise ModelFileError(f"the model's card is not valid at {where!r}: {first['msg']}") from error
+
+
+def _without_spread(head: Any) -> Any:
+    return {key: value for key, value in head.items() if key != "spread"} if isinstance(head, dict) else head

@@ -19,10 +19,17 @@ from models.spec import Head
 
 FloatArray = npt.NDArray[np.float32]
 
-_LEAD: Final = 0.6
+_AT_ONCE: Final = 3.0
+"""Half-lives by which new sound ages what was before, at most: one window does not take the label, a word, a cough."""
+_LEAD: Final = 0.55
 """By how much more probability a label takes the place of the one shown last: most of what there is."""
-_YIELDS: Final = 2.0
-"""Half-lives of not being the likeliest after which the one shown last is followed for half of that lead."""
+_LEAD_IN_PIECE: Final = 0.15
+"""Or by so much in the mean of a piece of which enough has been heard."""
+_ENOUGH: Final = 5.0
+"""Half-lives of a piece that are enough."""
+_LONG: Final = 10.0
+"""The memory of a piece is so many times as long; after a gap of so many half-lives nobody remembers the last label,
+and after being less likely for as long half of the lead in the piece will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +53,28 @@ def change_s(half_life_s: float, *, pace: float, enter: float) -> float:
     return half_life_s / pace * math.log2(1.0 + pace * new_to_old)
 
 
+class _Mean:
+    """A mean of probabilities (classes,), weighted by seconds, that forgets exponentially."""
+
+    def __init__(self, classes: int) -> None:
+        self.value = np.zeros(classes)
+        self.weight_s = 0.0
+
+    def take(self, new: npt.NDArray[np.float64], *, seconds: float, half_lives: float) -> None:
+        """Add something of so many seconds, so many half-lives after what came before it."""
+        self.weight_s *= 2.0**-half_lives
+        self.weight_s += seconds
+        self.value += (new - self.value) * (seconds / self.weight_s)
+
+
 class RunningVote:
     """One head's vote over time, on windows ``hop_s`` seconds apart.
 
     The smoothed posterior is the mean of the windows, weighted by seconds and by how many half-lives ago they were. A
-    label enters where it is the likeliest and reaches the head's ``enter``, and is given up below ``leave``. To follow
-    another it must lead it by far, or for long: soon after a change the mean is of few windows, and the first of them
-    are of both pieces.
+    label enters where it is the likeliest and reaches the head's ``enter``, and is given up below ``leave``. Then it
+    stands: a piece seldom becomes another genre, and what sounds so for some windows is mostly a mistake. Another must
+    lead it by far, as it does soon after the sound was new and the past forgotten, or lead it in the mean of all that
+    has been heard of the piece, once that is enough.
     """
 
     def __init__(self, head: Head, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
@@ -73,14 +95,14 @@ class RunningVote:
     @property
     def smoothed(self) -> FloatArray | None:
         """The smoothed posterior (classes,); None before the first window."""
-        return self._smoothed.astype(np.float32) if self._weight_s else None
+        return self._recent.value.astype(np.float32) if self._recent.weight_s else None
 
     def reset(self) -> None:
         """Forget everything: another source."""
-        self._smoothed = np.zeros(len(self._head.labels))
-        self._weight_s = 0.0
+        self._recent, self._piece = (_Mean(len(self._head.labels)) for _ in range(2))
         self._label: int | None = None
         self._last: int | None = None  # the label shown last
+        self._heard_s = 0.0  # since nobody remembered anything
         self._doubted_s = 0.0  # by how much longer it has not been the likeliest than it has
 
     def update(self, probabilities: FloatArray, *, elapsed_s: float, aged_s: float | None = None) -> Standing:
@@ -89,29 +111,35 @@ class RunningVote:
         new = probabilities.astype(np.float64)
         new /= new.sum()
         # After a gap much is forgotten, but the window is no longer than others, and proves no more.
-        window_s = min(elapsed_s, self._hop_s) if self._weight_s else self._hop_s
-        self._weight_s *= 2.0 ** (-(elapsed_s if aged_s is None else aged_s) / self._half_life_s)
-        self._weight_s += window_s
-        self._smoothed += (new - self._smoothed) * (window_s / self._weight_s)
+        window_s = min(elapsed_s, self._hop_s) if self._recent.weight_s else self._hop_s
+        passed = elapsed_s / self._half_life_s
+        by_newness = 0.0 if aged_s is None else min((aged_s - elapsed_s) / self._half_life_s, _AT_ONCE)
+        self._recent.take(new, seconds=window_s, half_lives=passed + by_newness)
+        self._piece.take(new, seconds=window_s, half_lives=passed / _LONG + by_newness)
+        self._heard_s = window_s if passed >= _LONG else self._heard_s + window_s
         self._decide(elapsed_s)
-        shown = int(self._smoothed.argmax()) if self._label is None else self._label
-        return Standing(self._label, float(self._smoothed[shown]), self._smoothed.astype(np.float32))
+        smoothed = self._recent.value
+        shown = int(smoothed.argmax()) if self._label is None else self._label
+        return Standing(self._label, float(smoothed[shown]), smoothed.astype(np.float32))
 
     def _decide(self, elapsed_s: float) -> None:
-        leader = int(self._smoothed.argmax())
+        smoothed = self._recent.value
+        leader = int(smoothed.argmax())
         self._doubted_s = max(0.0, self._doubted_s + (elapsed_s if leader != self._last else -elapsed_s))
-        if leader != self._label and self._smoothed[leader] >= self._head.enter and self._may_follow(leader):
+        if leader != self._label and smoothed[leader] >= self._head.enter and self._may_follow(leader):
             self._label = self._last = leader
             self._doubted_s = 0.0
-        elif self._label is not None and self._smoothed[self._label] < self._head.leave:
+        elif self._label is not None and smoothed[self._label] < self._head.leave:
             self._label = None
 
     def _may_follow(self, leader: int) -> bool:
-        """Whether it leads the label shown last by enough."""
-        if self._last is None or leader == self._last:
+        """Whether it leads the label shown last by enough, or that one stands on too little."""
+        if self._last is None or leader == self._last or self._heard_s < self._half_life_s:
             return True
-        lead = _LEAD * 2.0 ** (-self._doubted_s / (_YIELDS * self._half_life_s))
-        return bool(self._smoothed[leader] - self._smoothed[self._last] > lead)
+        recent, piece = (mean.value[leader] - mean.value[self._last] for mean in (self._recent, self._piece))
+        enough = self._piece.weight_s >= _ENOUGH * self._half_life_s
+        in_piece = _LEAD_IN_PIECE * 2.0 ** (-self._doubted_s / (_LONG * self._half_life_s))
+        return bool(recent > _LEAD or (enough and piece > in_piece))
 
 
 class VoteClock:

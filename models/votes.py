@@ -64,7 +64,7 @@ class RunningVotes:
     def __init__(self, card: ModelCard, *, hop_s: float, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
         running = {head.name: RunningVote(head, hop_s=hop_s, half_life_s=half_life_s) for head in card.heads}
         self._card = card
-        self._novelty = Novelty(card)
+        self._novelty = Novelty(card.novelty, card.window_seconds)
         self._votes = {head.name: _Vote(head, running[head.name]) for head in card.heads}
 
     def set_half_life(self, seconds: float) -> None:

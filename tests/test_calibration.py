@@ -6,7 +6,7 @@ from toy import toy_card
 
 from models.confidence import calibrated, of_whole_file, temper
 from models.errors import DatasetError
-from models.spec import Head
+from models.spec import Head, NoveltySpec
 from models.vote import VoteClock
 from models.votes import RunningVotes
 from train.calibration import (
@@ -18,7 +18,6 @@ from train.calibration import (
     end_of_range,
     fit_file_temperature,
     fit_temperature,
-    hops_apart,
     vote,
 )
 from train.reliability import Reliability
@@ -106,45 +105,25 @@ def test_whole_files_are_as_sure_as_they_are_right():
     np.testing.assert_allclose(of_whole_file(means[0], temperature, windows=1.0), means[0], atol=1e-6)
 
 
-def test_the_spread_is_that_of_windows_that_share_no_sound():
-    random = np.random.default_rng(6)
-    # Four windows in a row are alike, as those are that share sound.
-    logits = [np.repeat(random.normal(0.0, 2.0, (30, 4)), 4, axis=0) for _ in range(20)]
-    tracks = scored(logits, np.zeros(20, dtype=np.int64), window_s=4 * HOP_S)
-    # Of centred scores: a quarter of their variance is taken by the mean.
-    assert tracks.spread() == pytest.approx(2.0 * np.sqrt(2 * 3 / 4), rel=0.05)
-    assert tracks.tempered(2.0).spread() == pytest.approx(tracks.spread() / 2, rel=1e-3)
-    head = calibrate(HEAD, tracks)
-    assert head.spread == pytest.approx(tracks.spread() / head.temperature, rel=1e-3)
-
-
-def test_tracks_without_two_such_windows_tell_no_spread():
-    logits, targets = honest_logits(np.random.default_rng(7), windows=4)
-    assert scored(logits, targets, window_s=4 * HOP_S).spread() is None
-    assert calibrate(HEAD, scored(logits, targets, window_s=4 * HOP_S)).spread is None
-
-
 @given(st.integers(1, 30), st.floats(0.05, 20.0), st.integers(0, 2**32 - 1))
 def test_what_is_calibrated_is_what_live_audio_shows(windows, half_life_s, seed):
     genre, kind = HEAD, Head(name="kind", labels=("x", "y"))
-    card = toy_card(hop_frames=10).model_copy(update={"heads": (genre, kind)})
-    random, hop_s = np.random.default_rng(seed), card.hop_seconds
+    random = np.random.default_rng(seed)
+    weights = random.uniform(-1.0, 2.0, (6, 6))
+    novelty = NoveltySpec(heads=("kind", "genre"), weights=tuple(map(tuple, weights)), bias=random.normal())
+    card = toy_card(hop_frames=10).model_copy(update={"heads": (genre, kind), "novelty": novelty})
+    hop_s = card.hop_seconds
     answers = {
         head.name: random.dirichlet(np.ones(len(head.labels)), windows).astype(np.float32) for head in card.heads
     }
     running, clock = RunningVotes(card, hop_s=hop_s, half_life_s=half_life_s), VoteClock(hop_s)
-    smoothed, labels = vote(answers["genre"], ages(answers, card), genre, half_life_s=half_life_s, hop_s=hop_s)
+    aged_s = ages(answers, novelty, hop_s=hop_s, window_s=card.window_seconds)
+    smoothed, labels = vote(answers["genre"], aged_s, genre, half_life_s=half_life_s, hop_s=hop_s)
     for at in range(windows):
         clock.look(2.8 + at * hop_s, silent=False)
         shown = running.update({name: each[at] for name, each in answers.items()}, elapsed_s=clock.take())
         np.testing.assert_allclose(smoothed[at], running.smoothed("genre"), atol=1e-5)
         assert shown["genre"].label == (None if labels[at] < 0 else LABELS[labels[at]])
-
-
-def test_so_many_hops_are_apart_that_windows_share_no_sound():
-    assert hops_apart(2.8, 0.34) == 9
-    assert hops_apart(2.8, 2.8) == 1
-    assert hops_apart(0.3, 0.1) == 3
 
 
 @given(st.floats(0.2, 5.0), st.integers(0, 2**32 - 1))

@@ -14,7 +14,7 @@ from records import LABELS, random_record
 
 from models.spec import Head
 from train import cross_validation
-from train.calibration import ScoredTracks, calibrate_heads
+from train.calibration import Calibration, HeardTracks, calibrate_heads
 from train.cross_validation import cross_validate, make_model_of_all
 from train.loop import Fitted
 
@@ -36,10 +36,10 @@ class FakeRun:
     folds: frozenset[int] = frozenset(FOLDS)
     mood: frozenset[int] = frozenset({1, 3})
 
-    def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
+    def answers(self, checkpoint: Path, fold: int) -> dict[str, HeardTracks]:
         assert checkpoint.name.startswith(f"fold-{fold}-")
         target = fold + len(FOLDS) * checkpoint.name.endswith("-6")
-        said = ScoredTracks([np.full((2, 3), 1 / 3)], [np.full(2, 0.34)], np.array([target]), 0.34, 2.8)
+        said = HeardTracks([{head.name: np.full((2, 3), 1 / 3) for head in HEADS}], np.array([target]), 0.34, 2.8)
         return {head.name: said for head in HEADS if head.name == "genre" or fold in self.mood}
 
     def export(self, checkpoint: Path, path: Path, **changed: Any) -> None:
@@ -49,7 +49,7 @@ class FakeRun:
         self.exported[fitted.checkpoint.name] = changed
         seed = int(fitted.checkpoint.name.rpartition("-")[2])
         records = {}
-        for head in changed["heads"]:
+        for head in changed["calibration"].heads:
             if head.name == "genre" or fold in self.mood:
                 record = random_record(0.7, fold=fold, seed=seed, start=100 * fold)
                 card = record.card.model_copy(update={"heads": (head,)})
@@ -60,12 +60,14 @@ class FakeRun:
         self.trained.append((stage, training, like))
         return fitted("final", epochs=like.best_epoch or like.epochs, rate=like.learning_rate)
 
-    def calibrate(self, heads: tuple[Head, ...], answers: dict[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
+    def calibrate(self, heads: tuple[Head, ...], answers: dict[str, HeardTracks], *, by: str) -> Calibration:
         """The targets that each was calibrated by, as digits of its temperature."""
         said = {name: "".join(map(str, each.targets)) for name, each in answers.items()}
-        return tuple(
-            head.model_copy(update={"temperature": float("1" + said[head.name]) if head.name in said else 1.0})
-            for head in heads
+        return Calibration(
+            tuple(
+                head.model_copy(update={"temperature": float("1" + said[head.name]) if head.name in said else 1.0})
+                for head in heads
+            )
         )
 
 
@@ -95,7 +97,8 @@ def test_each_is_calibrated_by_what_the_others_say_of_their_folds(run: FakeRun) 
     tested = cross_validate(run, seeds=2, resume=False)  # type: ignore[arg-type]
     for seed in (5, 6):
         temperatures = {
-            fold: [head.temperature for head in run.exported[f"fold-{fold}-seed-{seed}"]["heads"]] for fold in FOLDS
+            fold: [head.temperature for head in run.exported[f"fold-{fold}-seed-{seed}"]["calibration"].heads]
+            for fold in FOLDS
         }
         # Folds as digits after a 1, from 4 on those of the second seed.
         by_first = {0: ["1123", "113"], 1: ["1023", "13"], 2: ["1013", "113"], 3: ["1012", "11"]}
@@ -117,7 +120,9 @@ def test_each_is_calibrated_by_what_the_others_say_of_their_folds(run: FakeRun) 
 def test_of_two_folds_each_is_calibrated_by_the_other_if_that_answers(run: FakeRun) -> None:
     run.folds, run.mood = frozenset({0, 1}), frozenset({1})
     cross_validate(run, resume=False)  # type: ignore[arg-type]
-    temperatures = [[head.temperature for head in run.exported[f"fold-{fold}-seed-5"]["heads"]] for fold in (0, 1)]
+    temperatures = [
+        [head.temperature for head in run.exported[f"fold-{fold}-seed-5"]["calibration"].heads] for fold in (0, 1)
+    ]
     assert temperatures == [[11.0, 11.0], [10.0, 1.0]]  # a plain 1 is nobody's
 
 
@@ -128,7 +133,7 @@ def test_the_model_of_all_is_calibrated_by_all_and_trained_as_the_network_in_the
     assert (stage, training, like.epochs) == ("final", set(FOLDS), 20)
     made = run.exported["final"]
     assert made["path"] == run.folder / "of-all.onnx"
-    assert [head.temperature for head in made["heads"]] == [10123.0, 113.0]
+    assert [head.temperature for head in made["calibration"].heads] == [10123.0, 113.0]
     files = len(tested.records["genre"][0].files)
     assert made["figures"]["files"] == len(FOLDS) * files  # once, whatever the seeds
     assert "ece_vote_after" in made["figures"]
@@ -145,10 +150,13 @@ def test_of_networks_that_stopped_alike_the_rate_in_the_middle_is_taken(run: Fak
 
 def test_a_head_that_nothing_was_said_to_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     windows = [np.array([[0.8, 0.1, 0.1]] * 4), np.array([[0.2, 0.7, 0.1]] * 4)]
-    said = {"genre": ScoredTracks(windows, [np.full(4, 0.34)] * 2, np.array([0, 1]), 0.34, 2.8)}
-    genre, mood = calibrate_heads(HEADS, said, by="fold 3")
+    said = {"genre": HeardTracks([{"genre": each, "mood": each} for each in windows], np.array([0, 1]), 0.34, 0.34)}
+    found = calibrate_heads(HEADS, said, by="fold 3")
+    genre, mood = found.heads
     assert genre.temperature != 1.0
-    assert mood == HEADS[1].model_copy(update={"spread": None})
+    assert mood == HEADS[1]
+    assert found.novelty is not None
+    assert found.novelty.heads == ("genre",)
     told = capsys.readouterr().err
     assert "genre: calibrated by fold 3: temperature " in told
     assert "mood: no track in fold 3, not calibrated" in told

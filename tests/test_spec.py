@@ -46,6 +46,10 @@ def test_the_papers_window_is_2_82_seconds():
         (lambda card: card["heads"][0].update(given={"head": "kind", "label": "music"}), "kind=music"),
         (lambda card: card["heads"][0].update(given={"head": "pitch", "label": "low"}), "pitch=low"),
         (lambda card: card["heads"][0].update(given={"head": "hush", "label": "lowest"}), "hush=lowest"),
+        (lambda card: card.update(novelty={"heads": ["mood"], "weights": [[1.0]], "bias": 0.0}), "got mood"),
+        (lambda card: card.update(novelty={"heads": ["hush"], "weights": [[1.0]], "bias": 0.0}), "3 x 3 weights"),
+        (lambda card: card.update(novelty={"heads": ["hush"], "weights": [[1.0]] * 3, "bias": 0.0}), r"got \(3, 1\)"),
+        (lambda card: card["heads"][0].update(spread=1.0), "spread"),
     ],
 )
 def test_a_card_that_is_wrong_is_refused_by_name(change, says):
@@ -119,6 +123,17 @@ def test_a_card_of_the_first_format_is_read():
         del fields["inputs"][0][new]
     del fields["window"]["short"], fields["heads"][0]["given"], fields["heads"][0]["titles"]
     assert ModelCard.from_json(json.dumps(fields)) == toy_card()
+
+
+def test_a_card_of_the_fifth_format_is_read_without_what_is_told_otherwise_now():
+    fields = json.loads(toy_card().to_json())
+    fields["format_version"] = 5
+    del fields["novelty"]
+    fields["heads"][0]["spread"] = 1.25
+    assert ModelCard.from_json(json.dumps(fields)) == toy_card()
+    for broken in (None, 3, [None], [[]]):
+        with pytest.raises(ModelFileError, match="heads"):
+            ModelCard.from_json(json.dumps(fields | {"heads": broken}))
 
 
 def test_the_papers_centred_frames():

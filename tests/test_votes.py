@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy import toy_card
 
-from models.spec import Given, Head, ModelCard
+from models.spec import Given, Head, ModelCard, NoveltySpec
 from models.vote import RunningVote
 from models.votes import RunningVotes
 
@@ -17,12 +17,12 @@ BLUES, JAZZ = np.array([0.9, 0.1], np.float32), np.array([0.1, 0.9], np.float32)
 
 
 def card(*, given: bool = True) -> ModelCard:
-    genre = Head(name="genre", labels=GENRE, given=Given(head="kind", label="music") if given else None, spread=None)
-    return toy_card().model_copy(update={"heads": (genre, Head(name="kind", labels=KIND, spread=None))})
+    genre = Head(name="genre", labels=GENRE, given=Given(head="kind", label="music") if given else None)
+    return toy_card().model_copy(update={"heads": (genre, Head(name="kind", labels=KIND))})
 
 
 def votes(**settings: bool) -> RunningVotes:
-    """Of heads that do not say how new the sound is: see test_novelty.py."""
+    """Of a model that cannot tell how new the sound is: see test_novelty.py."""
     return RunningVotes(card(**settings), hop_s=HOP_S, half_life_s=2.0)
 
 
@@ -50,17 +50,17 @@ def test_heads_that_are_given_nothing_vote_by_themselves() -> None:
 
 def test_speech_has_no_genre_and_what_it_sounds_like_does_not_count() -> None:
     ours = votes()
-    assert play(ours, SPEECH, JAZZ, 10) == {"genre": None, "kind": "speech"}
+    assert play(ours, SPEECH, JAZZ, 15) == {"genre": None, "kind": "speech"}
     assert ours.smoothed("genre") is None
-    assert play(ours, MUSIC, BLUES, 10) == {"genre": "blues", "kind": "music"}
+    assert play(ours, MUSIC, BLUES, 15) == {"genre": "blues", "kind": "music"}
     before = ours.smoothed("genre")
-    assert play(ours, SPEECH, JAZZ, 10) == {"genre": None, "kind": "speech"}
+    assert play(ours, SPEECH, JAZZ, 15) == {"genre": None, "kind": "speech"}
     np.testing.assert_array_equal(ours.smoothed("genre"), before)
 
 
 def test_a_word_over_the_music_does_not_take_its_label_though_it_is_new() -> None:
-    heads = tuple(head.model_copy(update={"spread": 0.5}) for head in card().heads)
-    ours = RunningVotes(card().model_copy(update={"heads": heads}), hop_s=HOP_S)
+    novelty = NoveltySpec(heads=("genre", "kind"), weights=tuple(map(tuple, 8.0 * np.eye(4))), bias=10.0)
+    ours = RunningVotes(card().model_copy(update={"novelty": novelty}), hop_s=HOP_S)
     play(ours, MUSIC, BLUES, 20)
     assert play(ours, SPEECH, JAZZ, 1) == {"genre": "blues", "kind": "music"}
     play(ours, MUSIC, BLUES, 20)

@@ -6,7 +6,6 @@ at its default half-life; of a file it is the mean of all windows, which has a t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +16,10 @@ import scipy.optimize
 from models.confidence import of_whole_file, side_by_side, temper
 from models.errors import DatasetError
 from models.half_life import DEFAULT_HALF_LIFE_S
-from models.novelty import Novelty, pace, scores
-from models.spec import Head, ModelCard
+from models.novelty import Novelty, pace
+from models.spec import Head, NoveltySpec
 from models.vote import RunningVote
+from train.novelty_fit import fit_novelty, tempered
 from train.progress import say
 
 FloatArray = npt.NDArray[np.floating]
@@ -40,6 +40,45 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """What tracks that a network has not heard tell: its ``heads``, with temperatures and thresholds, and how to tell
+    another piece; None where they do not tell."""
+
+    heads: tuple[Head, ...]
+    novelty: NoveltySpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeardTracks:
+    """What a network says of tracks that a question is asked of: ``answers[i]`` the probabilities (n_i, classes) of
+    track ``i``'s windows by each head, ``hop_s`` apart and ``window_s`` long; ``targets`` (tracks,) of the question."""
+
+    answers: Sequence[Mapping[str, FloatArray]]
+    targets: IntArray
+    hop_s: float
+    window_s: float
+
+    @classmethod
+    def joined(cls, parts: Sequence[HeardTracks]) -> HeardTracks:
+        """The tracks of all parts."""
+        return replace(
+            parts[0],
+            answers=[each for part in parts for each in part.answers],
+            targets=np.concatenate([part.targets for part in parts]),
+        )
+
+    def scored(self, name: str, novelty: NoveltySpec | None) -> ScoredTracks:
+        """By one of the heads, aged as ``novelty`` says."""
+        return ScoredTracks(
+            windows=[each[name] for each in self.answers],
+            aged_s=[ages(each, novelty, hop_s=self.hop_s, window_s=self.window_s) for each in self.answers],
+            targets=self.targets,
+            hop_s=self.hop_s,
+            window_s=self.window_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredTracks:
     """``windows[i]`` (n_i, classes): probabilities of track ``i``'s windows, ``hop_s`` apart, and ``aged_s[i]`` (n_i,)
     what ``ages`` says of them; ``targets`` (tracks,). A window is ``window_s`` long."""
@@ -49,16 +88,6 @@ class ScoredTracks:
     targets: IntArray
     hop_s: float
     window_s: float
-
-    @classmethod
-    def joined(cls, parts: Sequence[ScoredTracks]) -> ScoredTracks:
-        """The tracks of all parts."""
-        return replace(
-            parts[0],
-            windows=[each for part in parts for each in part.windows],
-            aged_s=[each for part in parts for each in part.aged_s],
-            targets=np.concatenate([part.targets for part in parts]),
-        )
 
     def tempered(self, temperature: float) -> ScoredTracks:
         """As they would be if the logits had been divided by ``temperature`` (again)."""
@@ -78,34 +107,19 @@ class ScoredTracks:
         """All windows (windows, classes) and the target of each (windows,)."""
         return np.concatenate(self.windows), np.repeat(self.targets, [len(each) for each in self.windows])
 
-    def spread(self) -> float | None:
-        """By how much scores differ between windows of a track that share no sound (``Head.spread``), root mean square;
-        None where no track has two such windows, or none differ."""
-        return spread_of(self.windows, hops_apart(self.window_s, self.hop_s))
-
     def _votes(self, head: Head, half_life_s: float) -> list[tuple[FloatArray, IntArray]]:
         tracks = zip(self.windows, self.aged_s, strict=True)
         return [vote(each, aged_s, head, half_life_s=half_life_s, hop_s=self.hop_s) for each, aged_s in tracks]
 
 
-def hops_apart(window_s: float, hop_s: float) -> int:
-    """How many hops lie between two windows that share no sound, at least."""
-    return math.ceil(window_s / hop_s - 1e-6)
-
-
-def spread_of(tracks: Sequence[FloatArray], apart: int) -> float | None:
-    """See ``ScoredTracks.spread``; of the windows (n, classes) of each track."""
-    differences = [(each[apart:] - each[:-apart]).ravel() for each in map(scores, tracks)]
-    square = np.concatenate([each**2 for each in differences]).mean() if any(map(len, differences)) else 0.0
-    return float(np.sqrt(square)) if square > 0.0 else None
-
-
-def ages(answers: Mapping[str, FloatArray], card: ModelCard) -> FloatArray:
-    """Seconds (n,) by which the running votes' memories age at each of a track's windows, from their probabilities (n,
-    classes) by each head of the card, one hop of the card apart: a hop, or more where the sound is new."""
-    novelty, hop_s = Novelty(card), card.hop_seconds
+def ages(
+    answers: Mapping[str, FloatArray], novelty: NoveltySpec | None, *, hop_s: float, window_s: float
+) -> FloatArray:
+    """Seconds (n,) by which the running votes' memories age at each of a track's windows, ``hop_s`` apart and
+    ``window_s`` long, from their probabilities (n, classes) by each head: a hop, or more where the sound is new."""
+    new = Novelty(novelty, window_s)
     windows = (dict(zip(answers, each, strict=True)) for each in zip(*answers.values(), strict=True))
-    return np.array([hop_s * pace(novelty.update(each, elapsed_s=hop_s)) for each in windows])
+    return np.array([hop_s * pace(new.update(each, elapsed_s=hop_s)) for each in windows])
 
 
 def vote(
@@ -187,7 +201,7 @@ def choose_enter(head: Head, scored: ScoredTracks, *, target_accuracy: float = T
 
 
 def calibrate(head: Head, scored: ScoredTracks) -> Head:
-    """The head with temperatures, thresholds and spread fitted to tracks that were scored at temperature 1.
+    """The head with temperatures and thresholds fitted to tracks that were scored at temperature 1.
 
     Raises:
         DatasetError: there is nothing to fit to.
@@ -196,30 +210,34 @@ def calibrate(head: Head, scored: ScoredTracks) -> Head:
         raise DatasetError("expected tracks to calibrate on, got none")
     temperature = round(fit_temperature(scored), 4)
     tempered = scored.tempered(temperature)
-    spread = tempered.spread()
-    fitted = {
-        "temperature": temperature,
-        "file_temperature": round(fit_file_temperature(tempered), 4),
-        "spread": None if spread is None else float(f"{spread:.4g}"),
-    }
+    fitted = {"temperature": temperature, "file_temperature": round(fit_file_temperature(tempered), 4)}
     return choose_enter(head.model_copy(update=fitted), tempered)
 
 
-def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
-    """Each head calibrated by what was said to its question, at temperature 1; as it is where nothing was. Tells what
-    was found, and ``by`` what."""
+def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, HeardTracks], *, by: str) -> Calibration:
+    """Each head calibrated by what was said to its question, at temperature 1; as it is where nothing was. Such a head
+    has no say in how new the sound is. Tells what was found, and ``by`` what."""
+    asked = [head for head in heads if head.name in answers]
+    novelty = _novelty(asked, list(answers.values()), by=by)
     calibrated = []
     for head in heads:
         if head.name in answers:
-            fitted = calibrate(head, answers[head.name])
+            fitted = calibrate(head, answers[head.name].scored(head.name, novelty))
             words = (
                 f"temperature {fitted.temperature:g}{end_of_range(fitted.temperature)}, "
                 f"{fitted.file_temperature:g}{end_of_range(fitted.file_temperature)} for files, enter {fitted.enter:g}"
             )
             say(f"{head.name}: calibrated by {by}: {words}")
         else:
-            # How much its answers vary is not known either: it does not say how new the sound is.
-            fitted = head.model_copy(update={"spread": None})
+            fitted = head
             say(f"{head.name}: no track in {by}, not calibrated")
         calibrated.append(fitted)
-    return tuple(calibrated)
+    return Calibration(tuple(calibrated), novelty and tempered(novelty, calibrated))
+
+
+def _novelty(heads: Sequence[Head], answers: Sequence[HeardTracks], *, by: str) -> NoveltySpec | None:
+    tracks = [track for heard in answers for track in heard.answers]
+    found = fit_novelty(tracks, heads, hop_s=answers[0].hop_s, window_s=answers[0].window_s) if answers else None
+    if found is None:
+        say(f"no two tracks of {by} are long enough to tell pieces apart by: the vote forgets by its half-life alone")
+    return found

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.calibration import ScoredTracks
+from train.calibration import HeardTracks
 from train.export import load_checkpoint
 from train.loop import Fitted
 from train.pipeline import Run, all_metrics, protocol_of_all, train_fold, turns
@@ -20,7 +20,7 @@ from train.record import Record
 from train.run_folder import FINAL
 from train.statistics import metrics
 
-Answers = Mapping[str, ScoredTracks]
+Answers = Mapping[str, HeardTracks]
 """By question: what a network says of the fold that it has not heard."""
 
 
@@ -80,7 +80,7 @@ def make_model_of_all(run: Run, tested: CrossValidated, model: Path, *, resume: 
     run.export(
         fitted.checkpoint,
         model,
-        heads=run.calibrate(card.heads, _joined(tested.answers), by="all folds"),
+        calibration=run.calibrate(card.heads, _joined(tested.answers), by="all folds"),
         figures=all_metrics(together),
         to_ship=True,
     )
@@ -90,11 +90,11 @@ def _measure(run: Run, fitted: Fitted, *, fold: int, seed: int, others: Sequence
     """Calibrate by what was said of the other folds; export; measure."""
     _, card = load_checkpoint(fitted.checkpoint)
     by = f"other folds than {fold}"
-    heads = run.calibrate(card.heads, _joined(others), by=by)
+    calibration = run.calibrate(card.heads, _joined(others), by=by)
     records = run.measure(
         fitted,
         fold,
-        heads=heads,
+        calibration=calibration,
         calibrated_by=f"; temperature and thresholds from {by}, each by the network that has not heard it",
     )
     for name, record in records.items():
@@ -109,11 +109,11 @@ def _measure(run: Run, fitted: Fitted, *, fold: int, seed: int, others: Sequence
 
 def _joined(answers: Sequence[Answers]) -> Answers:
     """What was said of several folds as one; a question is not asked in all of them."""
-    parts: dict[str, list[ScoredTracks]] = {}
+    parts: dict[str, list[HeardTracks]] = {}
     for said in answers:
         for name, scored in said.items():
             parts.setdefault(name, []).append(scored)
-    return {name: ScoredTracks.joined(each) for name, each in parts.items()}
+    return {name: HeardTracks.joined(each) for name, each in parts.items()}
 
 
 def _together(records: Sequence[Record], seed: int) -> Record:

@@ -16,7 +16,7 @@ from models.half_life import DEFAULT_HALF_LIFE_S
 from models.scorer import AskedFirst, Scorer, WindowBatch
 from models.spec import FeatureSpec, LogMel, Magnitude, ModelCard, Raw
 from models.windowing import filled
-from train.calibration import ScoredTracks, ages, hops_apart, spread_of, vote
+from train.calibration import HeardTracks, ages, vote
 from train.decision import LIVE, Answer, cut, decide, judge, places, score, seed_of
 from train.progress import say, track_progress
 from train.record import FileAnswer, FileResult, Record, Training, Trust
@@ -107,35 +107,26 @@ def evaluate(
     )
 
 
-def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features: Sounds) -> dict[str, ScoredTracks]:
-    """For each head that is ``asked`` about tracks, all windows of those that have features, as live audio looks at
-    them: what calibration is fitted to. How new the sound is, all of these heads say, and no others.
+def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features: Sounds) -> dict[str, HeardTracks]:
+    """For each head that is ``asked`` about tracks, what all of the asked heads say of all windows of those that have
+    features, as live audio looks at them: what calibration is fitted to.
 
     Raises:
         DatasetError: a label that the model does not know, or no track to score.
     """
     card = scorer.card
-    heard: dict[str, list[tuple[str, Mapping[str, FloatArray]]]] = {}
+    labels = {head.name: head.labels for head in card.heads}
+    found = {}
     for name, tracks in asked.items():
         used = tuple(track for track in tracks if track.path in features)
-        about = AskedFirst(scorer, name)
-        heard[name] = [(track.label, answers) for track, _, answers in _heard(about, used, features, 0.0)]
-    apart = hops_apart(card.window_seconds, card.hop_seconds)
-    spreads = {name: spread_of([each[name] for _, each in said], apart) for name, said in heard.items()}
-    novel = card.model_copy(
-        update={"heads": tuple(head.model_copy(update={"spread": spreads.get(head.name)}) for head in card.heads)}
-    )
-    labels = {head.name: head.labels for head in card.heads}
-    return {
-        name: ScoredTracks(
-            windows=[answers[name] for _, answers in said],
-            aged_s=[ages(answers, novel) for _, answers in said],
-            targets=np.array([labels[name].index(label) for label, _ in said], dtype=np.int64),
+        heard = list(_heard(AskedFirst(scorer, name), used, features, 0.0))
+        found[name] = HeardTracks(
+            answers=[{each: answers[each] for each in asked} for _, _, answers in heard],
+            targets=np.array([labels[name].index(track.label) for track, _, _ in heard], dtype=np.int64),
             hop_s=card.hop_seconds,
             window_s=card.window_seconds,
         )
-        for name, said in heard.items()
-    }
+    return found
 
 
 def windows_of(features: Sequence[FloatArray], card: ModelCard, *, at_most: int | None = None) -> WindowBatch:
@@ -200,7 +191,8 @@ def _heard(scorer: Scorer, used: Sequence[Track], features: Sounds, level_db: fl
 
 
 def _trust(answers: Mapping[str, FloatArray], target: int, card: ModelCard) -> Trust:
-    windows, aged_s = answers[card.head.name], ages(answers, card)
+    windows = answers[card.head.name]
+    aged_s = ages(answers, card.novelty, hop_s=card.hop_seconds, window_s=card.window_seconds)
     targets = np.full(len(windows), target, dtype=np.int64)
     before = temper(windows, 1.0 / card.head.temperature)
     (votes, labels), (votes_before, _) = (

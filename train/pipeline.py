@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from models.model_file import open_model
 from models.scorer import AskedFirst, Memoised, Scorer, load_scorer
 from models.scorer_kind import ScorerKind
 from models.spec import Head
-from train.calibration import ScoredTracks, calibrate_heads
+from train.calibration import Calibration, HeardTracks, calibrate_heads
 from train.evaluate import evaluate, score_windows, windows_of
 from train.export import export, load_checkpoint, put_card, without_heads
 from train.features import RECODINGS, TrackFeatures, read_features
@@ -141,20 +141,22 @@ class Run:
         checkpoint: Path,
         path: Path,
         *,
-        heads: tuple[Head, ...] = (),
+        calibration: Calibration | None = None,
         calibrated_by: str = "",
         figures: Mapping[str, float] | None = None,
         to_ship: bool = False,
     ) -> None:
-        """Write a checkpoint as a model file, compared on real windows; with calibrated heads if given, what they were
-        calibrated by in words, and figures; ``to_ship`` without the heads that only training asks."""
+        """Write a checkpoint as a model file, compared on real windows; with a calibration if given, what that
+        was fitted to in words, and figures; ``to_ship`` without the heads that only training asks."""
         network, card = load_checkpoint(checkpoint)
         protocol = card.provenance.protocol + calibrated_by
         # The words for labels may have changed since the checkpoint was written: they have no part in training.
-        titled = (head.model_copy(update={"titles": self.plan.titles_of(head.labels)}) for head in heads or card.heads)
+        calibration = calibration or Calibration(card.heads, card.novelty)
+        titled = (head.model_copy(update={"titles": self.plan.titles_of(head.labels)}) for head in calibration.heads)
         card = card.model_copy(
             update={
                 "heads": tuple(titled),
+                "novelty": calibration.novelty,
                 "metrics": dict(figures or card.metrics),
                 "provenance": card.provenance.model_copy(update={"protocol": protocol}),
             }
@@ -165,7 +167,7 @@ class Run:
         windows = zip(*(windows_of(sound, card, at_most=_PARITY_WINDOWS) for sound in some), strict=True)
         export(network, card, path, windows=tuple(np.concatenate(each) for each in windows))
 
-    def answers(self, checkpoint: Path, fold: int) -> dict[str, ScoredTracks]:
+    def answers(self, checkpoint: Path, fold: int) -> dict[str, HeardTracks]:
         """By question, what a network says of a fold, at temperature 1: of many tracks some, every so-manieth. Without
         the questions that are not asked there, or in training only."""
         asked = {}
@@ -178,12 +180,11 @@ class Run:
             self.export(checkpoint, model := Path(folder) / MODEL_NAME)
             return score_windows(self._scorer(model), asked, self.features.features)
 
-    def calibrate(self, heads: Sequence[Head], answers: Mapping[str, ScoredTracks], *, by: str) -> tuple[Head, ...]:
-        """See ``calibrate_heads``; heads that only training asks stay as they are, nobody will look at them, and do not
-        say how new a sound is: the model that ships is without them."""
-        shown = [head for head in heads if head.name not in self.plan.auxiliary]
-        calibrated = {head.name: head for head in calibrate_heads(shown, answers, by=by)}
-        return tuple(calibrated.get(head.name, head.model_copy(update={"spread": None})) for head in heads)
+    def calibrate(self, heads: Sequence[Head], answers: Mapping[str, HeardTracks], *, by: str) -> Calibration:
+        """See ``calibrate_heads``; heads that only training asks stay as they are: nobody will look at them."""
+        found = calibrate_heads([head for head in heads if head.name not in self.plan.auxiliary], answers, by=by)
+        calibrated = {head.name: head for head in found.heads}
+        return replace(found, heads=tuple(calibrated.get(head.name, head) for head in heads))
 
     def evaluate(self, model: Path, fold: int, fitted: Fitted) -> dict[str, Record]:
         """Score a fold with the model file of a network, question by question, and keep the records for reports and
@@ -207,12 +208,12 @@ class Run:
         return records
 
     def measure(
-        self, fitted: Fitted, fold: int, *, heads: tuple[Head, ...] = (), calibrated_by: str = ""
+        self, fitted: Fitted, fold: int, *, calibration: Calibration | None = None, calibrated_by: str = ""
     ) -> dict[str, Record]:
-        """Export a network into its own folder, with calibrated heads if given, and evaluate that very file on a fold
+        """Export a network into its own folder, calibrated if so said, and evaluate that very file on a fold
         that it has not heard."""
         model = fitted.checkpoint.parent / MODEL_NAME
-        self.export(fitted.checkpoint, model, heads=heads, calibrated_by=calibrated_by)
+        self.export(fitted.checkpoint, model, calibration=calibration, calibrated_by=calibrated_by)
         return self.evaluate(model, fold, fitted)
 
     def _scorer(self, model: Path) -> Scorer:
@@ -321,13 +322,13 @@ def make_model(run: Run, model: Path, *, resume: bool) -> dict[str, Record]:
     """Train, calibrate, export to ``model`` and measure each question on the test fold; the figures stand in the card,
     those of other questions than the first under their name."""
     plan = run.plan
-    heads: tuple[Head, ...] = ()
+    calibration = None
     first = None
     if plan.calibration_fold is not None:
-        heads, first = _held_out(run, plan.calibration_fold, resume=resume)
+        calibration, first = _held_out(run, plan.calibration_fold, resume=resume)
     protocol = _protocol(run)
     fitted = run.network(FINAL, run.folds - {plan.test_fold}, protocol=protocol, resume=resume, like=first)
-    run.export(fitted.checkpoint, model, heads=heads, to_ship=True)
+    run.export(fitted.checkpoint, model, calibration=calibration, to_ship=True)
     records = run.evaluate(model, plan.test_fold, fitted)
     put_card(model, records[plan.head].card.model_copy(update={"metrics": all_metrics(records)}))
     return records
@@ -375,8 +376,8 @@ def train_fold(
     )
 
 
-def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[tuple[Head, ...], Fitted]:
-    """The calibrated heads, and the network that they were fitted with."""
+def _held_out(run: Run, calibration_fold: int, *, resume: bool) -> tuple[Calibration, Fitted]:
+    """The calibration, and the network that it was fitted with."""
     plan = run.plan
     protocol = f"held out: folds {calibration_fold} (calibration) and {plan.test_fold} (test)"
     learned = run.folds - {calibration_fold, plan.test_fold}
