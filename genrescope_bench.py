@@ -47,6 +47,14 @@ def decisions(
     ] = None,
     programmes: Annotated[int, typer.Option("--programmes", min=1, help="How many.")] = 6,
     minutes: Annotated[float, typer.Option("--minutes", min=0.5, help="Length of each.")] = 10.0,
+    pieces: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--pieces",
+            metavar="SHORTEST LONGEST",
+            help="Seconds that pieces are on; a clip shorter than the shortest is repeated.  [default: 18 40]",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     model: ModelOption = None,
     scorer: ScorerOption = ScorerKind.ONNX,
@@ -70,7 +78,7 @@ def decisions(
     from models.half_life import DEFAULT_HALF_LIFE_S, checked_half_life
     from models.scorer import DEFAULT_MODEL, load_scorer
     from stream.decision_bench import compare_rules, hear
-    from stream.programme import Composer
+    from stream.programme import PIECES_S, Composer
     from train.progress import track_progress
     from train.tables import read_table
     from train.track import join_labels, parse_joins
@@ -87,7 +95,13 @@ def decisions(
     tracks = [track for each in table for track in read_table(each, label_column=label_column)]
     tracks = join_labels(tracks, parse_joins(join or ()))
     clips = _clips(tracks, fold, card)
-    composer = Composer(clips, speech=_recordings(speech), sample_rate_hz=card.clock.sample_rate_hz, seed=seed)
+    composer = Composer(
+        clips,
+        speech=_recordings(speech),
+        sample_rate_hz=card.clock.sample_rate_hz,
+        seed=seed,
+        pieces_s=pieces or PIECES_S,
+    )
     heard = [
         hear(composer.compose(number, minutes=minutes), loaded, half_life_s=half_life_s)
         for number in track_progress(range(programmes), total=programmes, title="Listening to programmes")

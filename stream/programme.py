@@ -6,6 +6,7 @@ level jumps, a stretch goes through a lossy codec. All of it follows from a seed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,14 @@ from stream.source import FloatArray
 T = TypeVar("T")
 
 CROSSFADE_S: Final = 2.0
-SHORTEST_STRETCH_S: Final = 18.0
-LONGEST_STRETCH_S: Final = 40.0
+PIECES_S: Final = (18.0, 40.0)
+"""Of so many seconds, from the shortest to the longest, pieces are: collections have clips of half a minute."""
 SAME_LABEL_SHARE: Final = 0.2
 """Of the boundaries: another piece, but the same label. A good decision does not move."""
 
 _BOUNDARIES: Final = {"cut": 0.4, "crossfade": 0.35, "jingle": 0.125, "silence": 0.125}
 _EVENTS: Final = {"none": 0.4, "talk-over": 0.2, "level": 0.2, "codec": 0.2}
+_REPEATED_BY_S: Final = 0.5
 _DUCKED: Final = 10 ** (-12 / 20)
 _LEVELS_DB: Final = (-18.0, 6.0)
 _KBIT_S: Final = (24, 32, 48, 64)
@@ -73,16 +75,31 @@ class Programme:
 class Composer:
     """Makes programmes of ``clips``, with ``speech`` to talk over them, at ``sample_rate_hz``; programme ``number`` of
     a ``seed`` is always the same. The next clip is any one of another label or, one time in five, of the same: a label
-    of many clips is on more often than one of few, but less so than it has clips.
+    of many clips is on more often than one of few, but less so than it has clips. Pieces are as long as the shortest
+    and the longest of ``pieces_s`` say (seconds), or as their clip; one shorter than the shortest is repeated.
 
     Raises:
-        ConfigError: clips of fewer than two labels.
+        ConfigError: clips of fewer than two labels; pieces of impossible lengths.
     """
 
-    def __init__(self, clips: Sequence[Clip], *, speech: Sequence[Path] = (), sample_rate_hz: int, seed: int) -> None:
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        *,
+        speech: Sequence[Path] = (),
+        sample_rate_hz: int,
+        seed: int,
+        pieces_s: tuple[float, float] = PIECES_S,
+    ) -> None:
         labels = sorted({clip.label for clip in clips})
         if len(labels) < 2:
             raise ConfigError(f"expected clips of at least two labels to make programmes of, got {labels}")
+        if not _REPEATED_BY_S < pieces_s[0] <= pieces_s[1] < math.inf:
+            raise ConfigError(
+                f"expected pieces of more than {_REPEATED_BY_S:g} seconds, the shortest first, "
+                f"got {pieces_s[0]:g} to {pieces_s[1]:g}"
+            )
+        self._pieces_s = pieces_s
         self._clips = tuple(clips)
         self._speech = tuple(speech)
         self._rate = sample_rate_hz
@@ -109,7 +126,10 @@ class Composer:
     def _stretch(self, path: Path, random: np.random.Generator) -> tuple[FloatArray, str]:
         """A piece of a clip, and what is done to it."""
         music = _levelled(load(path, self._rate))
-        length = round(random.uniform(SHORTEST_STRETCH_S, LONGEST_STRETCH_S) * self._rate)
+        shortest_s, longest_s = self._pieces_s
+        length = round(random.uniform(shortest_s, longest_s) * self._rate)
+        if len(music) < shortest_s * self._rate:
+            music = _repeated(music, length, round(_REPEATED_BY_S * self._rate))
         begin = int(random.integers(max(1, len(music) - length + 1)))
         music = music[begin : begin + length].copy()
         event = _one_of(_EVENTS, random)
@@ -176,6 +196,16 @@ def _one_of(shares: dict[str, float], random: np.random.Generator) -> str:
 def _levelled(samples: FloatArray) -> FloatArray:
     rms = float(np.sqrt(np.mean(samples**2, dtype=np.float64)))
     return np.asarray(samples * np.float32(_LOUDNESS / max(rms, 1e-6)), dtype=np.float32)
+
+
+def _repeated(music: FloatArray, length: int, overlap: int) -> FloatArray:
+    """Over and over, to ``length`` samples at least; the end of one goes over into the beginning of the next."""
+    overlap = min(overlap, len(music) // 2)
+    fade = np.linspace(0.0, 1.0, overlap, dtype=np.float32)
+    joint = music[len(music) - overlap :] * np.sqrt(1 - fade) + music[:overlap] * np.sqrt(fade)
+    again = np.concatenate([joint, music[overlap : len(music) - overlap]])
+    times = math.ceil(max(0, length - len(music)) / max(1, len(again))) + 1
+    return np.concatenate([music[: len(music) - overlap], *[again] * times])
 
 
 def _silence(rate: int, random: np.random.Generator) -> FloatArray:

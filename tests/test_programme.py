@@ -74,6 +74,26 @@ def _nearest(spectrum, clips):
     return min(found, key=lambda label: np.abs(found[label] - shape(spectrum)).sum())
 
 
+def test_short_clips_are_repeated_for_long_pieces(clips):
+    longest_clip_s = max(len(load(each.path, RATE_HZ)) for each in clips) / RATE_HZ
+    least_s = 2.5 * longest_clip_s
+    made = Composer(clips, sample_rate_hz=RATE_HZ, seed=1, pieces_s=(least_s, least_s + 10)).compose(0, minutes=10)
+    # Crossfades take two seconds at each end.
+    for stretch in made.stretches[:-1]:
+        if stretch.label is not None:
+            assert least_s - 4 < stretch.end - stretch.start < least_s + 10
+    # The joints are none to the ear: there is no gap, and nothing is louder than the clips.
+    first = made.samples[: round(2.4 * longest_clip_s * RATE_HZ)]
+    level = np.sqrt(np.mean(first[: len(first) // 100 * 100].reshape(100, -1) ** 2, axis=1))
+    assert level.min() > level.max() / 2
+
+
+@pytest.mark.parametrize("pieces_s", [(0.0, 40.0), (40.0, 18.0), (18.0, math.inf), (math.nan, 40.0)])
+def test_pieces_of_no_length_are_refused(clips, pieces_s):
+    with pytest.raises(ConfigError, match="the shortest first"):
+        Composer(clips, sample_rate_hz=RATE_HZ, seed=0, pieces_s=pieces_s)
+
+
 def test_clips_of_one_label_make_no_programme(clips):
     with pytest.raises(ConfigError, match="two labels"):
         Composer(clips[:2], sample_rate_hz=RATE_HZ, seed=0)
