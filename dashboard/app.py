@@ -79,6 +79,7 @@ def controls_and_history(page: Page) -> None:
                 half_life_s=st.session_state["half_life"],
                 enter=hello.card.head.enter,
                 window_s=hello.card.window_seconds,
+                hop_s=hello.hop_s,
             )
         )
 

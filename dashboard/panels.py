@@ -77,11 +77,11 @@ def frequency_ticks(centres_hz: Sequence[float]) -> list[Tick]:
     ]
 
 
-def delay_sentence(*, half_life_s: float, enter: float, window_s: float) -> str:
+def delay_sentence(*, half_life_s: float, enter: float, window_s: float, hop_s: float) -> str:
     """What the half-life costs, for a person who is about to change it."""
     if enter >= 1.0:
         return "This model never decides: its threshold is 100 %."
-    new, alike = (seconds(change_s(half_life_s, pace=pace, enter=enter)) for pace in (FASTEST, 1.0))
+    new, alike = (seconds(change_s(half_life_s, hop_s=hop_s, pace=pace, enter=enter)) for pace in (FASTEST, 1.0))
     return (
         f"After a change of music of which the model is sure, the label follows within {new} where it sounds quite "
         f"different from before, and within {alike} where it sounds much the same, on top of the {seconds(window_s)} "

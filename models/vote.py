@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -43,14 +44,21 @@ class Standing:
     smoothed: FloatArray
 
 
-def change_s(half_life_s: float, *, pace: float, enter: float) -> float:
-    """Within so many seconds the vote turns to another class that the windows are sure of from one moment to the next,
-    and that enters at ``enter``, in sound that makes it forget ``pace`` times as fast as its half-life says."""
+def change_s(half_life_s: float, *, hop_s: float, pace: float, enter: float) -> float:
+    """After so many seconds of windows ``hop_s`` apart the vote has turned to another class that they are sure of from
+    one to the next, and that enters at ``enter``, in sound that makes it forget ``pace`` times as fast as its half-life
+    says."""
     if enter >= 1.0:
         return math.inf
-    new_to_old = max((1.0 + _LEAD) / (1.0 - _LEAD), enter / (1.0 - enter))
-    # When it begins to forget faster, the memory is full: of so many times the windows that it will come to hold.
-    return half_life_s / pace * math.log2(1.0 + pace * new_to_old)
+    passed = hop_s / half_life_s
+    kept = 2.0 ** -(passed + min((pace - 1.0) * passed, _AT_ONCE))
+    old, new = hop_s / (1.0 - 2.0**-passed), 0.0
+    for windows in count(1):  # noqa: B007  # it is what is looked for
+        old, new = old * kept, new * kept + hop_s
+        share = new / (old + new)
+        if share >= enter and 2.0 * share - 1.0 > _LEAD:
+            break
+    return windows * hop_s
 
 
 class _Mean:
