@@ -95,12 +95,13 @@ def decisions(
     tracks = [track for each in table for track in read_table(each, label_column=label_column)]
     tracks = join_labels(tracks, parse_joins(join or ()))
     clips = _clips(tracks, fold, card)
+    shortest, longest = pieces or PIECES_S
     composer = Composer(
         clips,
         speech=_recordings(speech),
         sample_rate_hz=card.clock.sample_rate_hz,
         seed=seed,
-        pieces_s=pieces or PIECES_S,
+        pieces_s=(shortest, longest),
     )
     heard = [
         hear(composer.compose(number, minutes=minutes), loaded, half_life_s=half_life_s)
@@ -119,8 +120,9 @@ def decisions(
     everything = results[0][1]
     console = Console(highlight=False)
     console.print(
-        f"{counted(programmes, 'programme')} of {counted(len(clips), 'clip')}: {everything.minutes:.0f} minutes, "
-        f"{counted(len(everything.delays), 'change')} of label. Model {card.name}, seed {seed}.\n"
+        f"{counted(programmes, 'programme')} of {counted(len(clips), 'clip')}, {shortest:g} to {longest:g} s each: "
+        f"{everything.minutes:.0f} minutes, {counted(len(everything.delays), 'change')} of label. "
+        f"Model {card.name}, seed {seed}.\n"
     )
     console.print(shown)
     console.print(

@@ -80,6 +80,7 @@ def controls_and_history(page: Page) -> None:
                 enter=hello.card.head.enter,
                 window_s=hello.card.window_seconds,
                 hop_s=hello.hop_s,
+                hears_changes=hello.card.novelty is not None,
             )
         )
 

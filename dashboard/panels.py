@@ -77,15 +77,17 @@ def frequency_ticks(centres_hz: Sequence[float]) -> list[Tick]:
     ]
 
 
-def delay_sentence(*, half_life_s: float, enter: float, window_s: float, hop_s: float) -> str:
-    """What the half-life costs, for a person who is about to change it."""
+def delay_sentence(*, half_life_s: float, enter: float, window_s: float, hop_s: float, hears_changes: bool) -> str:
+    """What the half-life costs, for a person who is about to change it; less if the model can hear new sound."""
     if enter >= 1.0:
         return "This model never decides: its threshold is 100 %."
     new, alike = (seconds(change_s(half_life_s, hop_s=hop_s, pace=pace, enter=enter)) for pace in (FASTEST, 1.0))
+    within = f"within {alike}"
+    if hears_changes:
+        within = f"within {new} where it sounds quite different from before, and {within} where it sounds much the same"
     return (
-        f"After a change of music of which the model is sure, the label follows within {new} where it sounds quite "
-        f"different from before, and within {alike} where it sounds much the same, on top of the {seconds(window_s)} "
-        "window that has to fill."
+        f"After a change of music of which the model is sure, the label follows {within}, on top of the "
+        f"{seconds(window_s)} window that has to fill."
     )
 
 

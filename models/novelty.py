@@ -23,11 +23,11 @@ from models.vote import FloatArray
 Scores = npt.NDArray[np.float64]
 
 _TINY: Final = 1e-6
-"""Probabilities below count as this much: single precision knows no better."""
+"""Probabilities below count as this much: half precision, and eight-bit numbers, know no better."""
 _BEFORE_S: Final = 4.0
 """So many seconds of what was heard before are compared with a window: their mean."""
 _NEW: Final = 9.0
-"""Where the past is forgotten half as fast as it gets: seldom reached within a piece."""
+"""Where the past is forgotten about half as fast as it gets: seldom reached within a piece."""
 _SOFTNESS: Final = 3.0
 """How far about it the pace goes from slow to fast."""
 FASTEST: Final = 60.0
@@ -41,8 +41,11 @@ def scores(probabilities: npt.NDArray[np.floating]) -> Scores:
 
 
 def pace(novelty: float) -> float:
-    """How many times as fast as its half-life says the vote is to forget, 1 or more."""
-    return 1.0 + (FASTEST - 1.0) * 0.5 * (1.0 + math.tanh((novelty - _NEW) / (2.0 * _SOFTNESS)))
+    """How many times as fast as its half-life says the vote is to forget: 1 unless another piece is the likelier."""
+    if novelty <= 0.0:
+        return 1.0
+    none, share = (0.5 + 0.5 * math.tanh((each - _NEW) / (2.0 * _SOFTNESS)) for each in (0.0, novelty))
+    return 1.0 + (FASTEST - 1.0) * (share - none) / (1.0 - none)
 
 
 class Before:

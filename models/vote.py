@@ -8,6 +8,7 @@ many times as fast (``models.novelty``). Steady while a piece goes on, quick whe
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -27,7 +28,7 @@ _LEAD: Final = 0.55
 _LEAD_IN_PIECE: Final = 0.15
 """Or by so much in the mean of a piece of which enough has been heard."""
 _ENOUGH: Final = 5.0
-"""Half-lives of a piece that are enough."""
+"""Half-lives of it that are enough, by weight."""
 _LONG: Final = 10.0
 """The memory of a piece is so many times as long; after a gap of so many half-lives nobody remembers the last label,
 and after being less likely for as long half of the lead in the piece will do."""
@@ -72,7 +73,7 @@ class _Mean:
         """Add something of so many seconds, so many half-lives after what came before it."""
         self.weight_s *= 2.0**-half_lives
         self.weight_s += seconds
-        self.value += (new - self.value) * (seconds / self.weight_s)
+        self.value = self.value + (new - self.value) * (seconds / self.weight_s)
 
 
 class RunningVote:
@@ -110,7 +111,7 @@ class RunningVote:
         self._recent, self._piece = (_Mean(len(self._head.labels)) for _ in range(2))
         self._label: int | None = None
         self._last: int | None = None  # the label shown last
-        self._heard_s = 0.0  # since nobody remembered anything
+        self._heard = 0.0  # half-lives since the beginning, or a gap after which nobody remembers what was before
         self._doubted_s = 0.0  # by how much longer it has not been the likeliest than it has
 
     def update(self, probabilities: FloatArray, *, elapsed_s: float, aged_s: float | None = None) -> Standing:
@@ -124,7 +125,7 @@ class RunningVote:
         by_newness = 0.0 if aged_s is None else min((aged_s - elapsed_s) / self._half_life_s, _AT_ONCE)
         self._recent.take(new, seconds=window_s, half_lives=passed + by_newness)
         self._piece.take(new, seconds=window_s, half_lives=passed / _LONG + by_newness)
-        self._heard_s = window_s if passed >= _LONG else self._heard_s + window_s
+        self._heard = window_s / self._half_life_s + (0.0 if passed >= _LONG else self._heard)
         self._decide(elapsed_s)
         smoothed = self._recent.value
         shown = int(smoothed.argmax()) if self._label is None else self._label
@@ -135,19 +136,25 @@ class RunningVote:
         leader = int(smoothed.argmax())
         self._doubted_s = max(0.0, self._doubted_s + (elapsed_s if leader != self._last else -elapsed_s))
         if leader != self._label and smoothed[leader] >= self._head.enter and self._may_follow(leader):
+            if self._lead(self._recent, leader) > _LEAD:
+                # Another piece, also where nobody heard it begin: the mean of the one before must not take it back.
+                self._piece = copy(self._recent)
             self._label = self._last = leader
             self._doubted_s = 0.0
         elif self._label is not None and smoothed[self._label] < self._head.leave:
             self._label = None
 
     def _may_follow(self, leader: int) -> bool:
-        """Whether it leads the label shown last by enough, or that one stands on too little."""
-        if self._last is None or leader == self._last or self._heard_s < self._half_life_s:
+        """Whether it leads the label shown last by enough, or that is the first impression of the first moments."""
+        if self._last is None or leader == self._last or self._heard < 1.0:
             return True
-        recent, piece = (mean.value[leader] - mean.value[self._last] for mean in (self._recent, self._piece))
         enough = self._piece.weight_s >= _ENOUGH * self._half_life_s
         in_piece = _LEAD_IN_PIECE * 2.0 ** (-self._doubted_s / (_LONG * self._half_life_s))
-        return bool(recent > _LEAD or (enough and piece > in_piece))
+        return self._lead(self._recent, leader) > _LEAD or (enough and self._lead(self._piece, leader) > in_piece)
+
+    def _lead(self, mean: _Mean, leader: int) -> float:
+        """By how much it leads the label shown last."""
+        return 0.0 if self._last is None else float(mean.value[leader] - mean.value[self._last])
 
 
 class VoteClock:

@@ -50,9 +50,8 @@ def test_the_temperature_undoes_overconfidence(sharpness):
 def test_calibration_shrinks_the_error():
     logits, targets = honest_logits(np.random.default_rng(1))
     overconfident = scored([4.0 * track for track in logits], targets)
-    head = calibrate(HEAD, overconfident)
     before = Reliability.of(*overconfident.flat()).error
-    after = Reliability.of(*overconfident.tempered(head.temperature).flat()).error
+    after = Reliability.of(*overconfident.tempered(fit_temperature(overconfident)).flat()).error
     assert before > 0.15
     assert after < 0.05
 
@@ -79,7 +78,7 @@ def test_a_temperature_at_the_end_of_its_range_is_told():
     logits, _ = honest_logits(np.random.default_rng(4), tracks=50)
     for targets, why in (("argmax", "too few mistakes"), ("argmin", "too few right answers")):
         labels = np.array([getattr(track[0], targets)() for track in logits])
-        assert why in end_of_range(calibrate(HEAD, scored(logits, labels)).temperature)
+        assert why in end_of_range(fit_temperature(scored(logits, labels)))
     assert end_of_range(1.0) == ""
 
 

@@ -13,10 +13,11 @@ import pytest
 from records import LABELS, random_record
 
 from models.spec import Head
-from train import cross_validation
+from train import calibration, cross_validation
 from train.calibration import Calibration, HeardTracks, calibrate_heads
 from train.cross_validation import cross_validate, make_model_of_all
 from train.loop import Fitted
+from train.novelty_fit import fit_novelty
 
 HEADS = (Head(name="genre", labels=LABELS), Head(name="mood", labels=LABELS))
 FOLDS = (0, 1, 2, 3)
@@ -39,7 +40,9 @@ class FakeRun:
     def answers(self, checkpoint: Path, fold: int) -> dict[str, HeardTracks]:
         assert checkpoint.name.startswith(f"fold-{fold}-")
         target = fold + len(FOLDS) * checkpoint.name.endswith("-6")
-        said = HeardTracks([{head.name: np.full((2, 3), 1 / 3) for head in HEADS}], np.array([target]), 0.34, 2.8)
+        said = HeardTracks(
+            [Path(str(fold))], [{head.name: np.full((2, 3), 1 / 3) for head in HEADS}], np.array([target]), 0.34, 2.8
+        )
         return {head.name: said for head in HEADS if head.name == "genre" or fold in self.mood}
 
     def export(self, checkpoint: Path, path: Path, **changed: Any) -> None:
@@ -148,10 +151,20 @@ def test_of_networks_that_stopped_alike_the_rate_in_the_middle_is_taken(run: Fak
     assert run.trained[0][2].learning_rate == 0.2
 
 
+def said_of(random: np.random.Generator, tracks: int) -> HeardTracks:
+    """By both heads, of tracks that differ by more than their windows do; a window shares no sound with the next."""
+    middles = random.normal(0, 2, (tracks, 2, 1, 3))
+    powers = np.exp(middles + random.normal(0, 0.5, (tracks, 2, 12, 3)))
+    shares = powers / powers.sum(axis=-1, keepdims=True)
+    answers = [{head.name: said for head, said in zip(HEADS, each, strict=True)} for each in shares]
+    paths = [Path(str(at)) for at in range(tracks)]
+    targets = middles[:, 0, 0].argmax(axis=1)
+    targets[::4] = (targets[::4] + 1) % 3  # it is not always right
+    return HeardTracks(paths, answers, targets, 0.34, 0.34)
+
+
 def test_a_head_that_nothing_was_said_to_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    windows = [np.array([[0.8, 0.1, 0.1]] * 4), np.array([[0.2, 0.7, 0.1]] * 4)]
-    said = {"genre": HeardTracks([{"genre": each, "mood": each} for each in windows], np.array([0, 1]), 0.34, 0.34)}
-    found = calibrate_heads(HEADS, said, by="fold 3")
+    found = calibrate_heads(HEADS, {"genre": said_of(np.random.default_rng(0), 20)}, by="fold 3")
     genre, mood = found.heads
     assert genre.temperature != 1.0
     assert mood == HEADS[1]
@@ -160,3 +173,48 @@ def test_a_head_that_nothing_was_said_to_stays_as_it_is(capsys: pytest.CaptureFi
     told = capsys.readouterr().err
     assert "genre: calibrated by fold 3: temperature " in told
     assert "mood: no track in fold 3, not calibrated" in told
+    assert "half-life alone" not in told
+
+
+def test_novelty_is_of_the_answers_at_the_temperatures_that_were_found() -> None:
+    said = said_of(np.random.default_rng(1), 20)
+    found = calibrate_heads(HEADS, {"genre": said, "mood": said}, by="fold 3")
+    temperatures = {head.name: head.temperature for head in found.heads}
+    assert all(abs(each - 1.0) > 0.05 for each in temperatures.values())
+    expected = fit_novelty(said.tempered(temperatures).answers, HEADS, hop_s=0.34, window_s=0.34)
+    assert found.novelty == expected  # each track once, though two questions were asked of it
+
+
+def test_thresholds_are_those_of_a_vote_that_forgets_where_sound_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[float] = []
+
+    def calibrate(head: Head, scored: calibration.ScoredTracks) -> Head:
+        heard.append(float(np.concatenate(scored.aged_s).max()))
+        return head
+
+    monkeypatch.setattr(calibration, "calibrate", calibrate)
+    said = said_of(np.random.default_rng(1), 20)
+    # Another track begins in the middle of each.
+    joined = [
+        {name: np.concatenate([each[name], other[name]]) for name in each}
+        for each, other in zip(said.answers, said.answers[1:] + said.answers[:1], strict=True)
+    ]
+    assert calibrate_heads(HEADS, {"genre": replace(said, answers=joined)}, by="fold 3").novelty is not None
+    assert heard[0] > 2 * 0.34
+
+
+def test_folds_in_which_not_every_question_is_asked_are_calibrated_together() -> None:
+    """As two folds' networks answer, one of which has no track of mood: both heads are heard in both."""
+    both, genre_alone = said_of(np.random.default_rng(0), 10), said_of(np.random.default_rng(1), 10)
+    genre_alone = replace(genre_alone, paths=[Path(f"other-{path}") for path in genre_alone.paths])
+    joined = cross_validation._joined([{"genre": both, "mood": both}, {"genre": genre_alone}])
+    assert len(joined["genre"].paths) == 20
+    assert len(joined["mood"].paths) == 10
+    found = calibrate_heads(HEADS, joined, by="all folds")
+    assert found.novelty is not None
+    assert found.novelty.heads == ("genre", "mood")
+
+
+def test_too_few_tracks_tell_no_novelty_and_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert calibrate_heads(HEADS, {"genre": said_of(np.random.default_rng(0), 2)}, by="fold 3").novelty is None
+    assert "tracks of fold 3 are too few or too short to tell pieces apart by" in capsys.readouterr().err

@@ -106,12 +106,12 @@ def test_several_heads_are_scored_together_and_each_by_its_own_tracks(tracks):
             }
 
     asked = {genre.name: tracks, "kind": [replace(track, label="y") for track in tracks[:2]]}
-    scored = score_windows(Moving(), asked, silent(tracks, frames=400))
+    scored = score_windows(Moving(), asked, silent(tracks, frames=400), heads=[genre.name, "kind"])
     assert {name: each.targets.tolist() for name, each in scored.items()} == {
         genre.name: [0, 0, 1, 2, 2],
         "kind": [1, 1],
     }
-    # What is new in a track does not hang on the question; heads that are not asked have no say in it.
+    # What is new in a track does not hang on the question: the same heads are heard for all.
     heard, other = scored[genre.name].answers[0], scored["kind"].answers[0]
     assert heard.keys() == other.keys() == {genre.name, "kind"}
     for name, answers in heard.items():
@@ -177,7 +177,9 @@ def test_files_of_one_name_in_two_places_keep_apart(tmp_path):
 
 
 def test_calibration_is_fitted_to_the_windows_of_live_audio(tracks):
-    scored = score_windows(Oracle(CARD, [A, B, B, C, A]), {CARD.head.name: tracks}, silent(tracks))[CARD.head.name]
+    name = CARD.head.name
+    scored = score_windows(Oracle(CARD, [A, B, B, C, A]), {name: tracks}, silent(tracks), heads=[name])[name]
+    assert scored.paths == [each.path for each in tracks]
     assert [len(each[CARD.head.name]) for each in scored.answers] == [3] * 5
     assert scored.targets.tolist() == [0, 0, 1, 2, 2]
     assert scored.hop_s == pytest.approx(10 * 768 / 22_050)

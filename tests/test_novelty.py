@@ -92,10 +92,9 @@ def test_what_is_before_is_so_by_the_clock(steps: list[float], window_s: float) 
 
 
 def test_the_past_is_forgotten_fast_in_new_sound_but_not_at_once() -> None:
-    assert pace(-math.inf) == 1.0
-    assert pace(-20.0) == pytest.approx(1.0, abs=0.01)
-    assert 1.0 < pace(0.0) < pace(9.0) < pace(20.0) < FASTEST
-    assert pace(9.0) == pytest.approx((1 + FASTEST) / 2)
+    assert pace(-math.inf) == pace(-20.0) == pace(0.0) == 1.0  # where the same piece is as likely, or likelier
+    assert 1.0 < pace(0.1) < 1.2 < pace(5.0) < pace(9.0) < pace(20.0) < FASTEST
+    assert pace(9.0) == pytest.approx((1 + FASTEST) / 2, rel=0.06)
     assert pace(1e300) == pytest.approx(FASTEST)
 
 

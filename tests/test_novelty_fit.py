@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from models.confidence import temper
-from models.novelty import Novelty
+from models.novelty import Novelty, pace, scores
 from models.spec import Head
-from train.novelty_fit import fit_novelty, tempered
+from train.novelty_fit import _differences, fit_novelty
 
 HEADS = (Head(name="genre", labels=("a", "b", "c")), Head(name="mood", labels=("x", "y")))
 HOP_S, WINDOW_S = 0.5, 1.0
@@ -69,23 +66,41 @@ def test_what_is_added_to_all_scores_of_a_head_has_no_say() -> None:
     np.testing.assert_allclose(weights @ np.array([0, 0, 0, 1, 1]), 0.0, atol=1e-3 * np.abs(weights).max())
 
 
-@given(st.floats(0.5, 2.0), st.floats(0.5, 2.0))
-def test_temperatures_change_nothing(genre: float, mood: float) -> None:
-    tracks = pieces(5)
-    spec = fit_novelty(tracks, HEADS, hop_s=HOP_S, window_s=WINDOW_S)
-    assert spec is not None
-    heads = [head.model_copy(update={"temperature": t}) for head, t in zip(HEADS, (genre, mood), strict=True)]
-    warm = {"genre": temper(tracks[0]["genre"], genre), "mood": temper(tracks[0]["mood"], mood)}
-    np.testing.assert_allclose(novelties(tempered(spec, heads), warm), novelties(spec, tracks[0]), rtol=0.01, atol=0.01)
+def test_windows_share_no_sound_with_the_track_that_they_follow() -> None:
+    """Where a track follows another, its first window is whole, and so the newest of the other are compared with it."""
+    random = np.random.default_rng(2)
+    ends = [piece(random, 4) for _ in range(12)]
+    # The beginnings of tracks are something else: not heard just before the next one.
+    tracks = [
+        {name: np.concatenate([other[name], end[name]]) for name in end}
+        for other, end in zip([piece(random, 40) for _ in ends], ends, strict=True)
+    ]
+    whole = fit_novelty(tracks, HEADS, hop_s=1.0, window_s=1.0)
+    assert whole is not None
+    # With windows that are as long as hops, as many differences as tracks are of two tracks.
+    within, between = _differences(
+        [np.hstack([scores(each[h.name]) for h in HEADS]) for each in tracks], hop_s=1.0, window_s=1.0
+    )
+    assert len(between) == len(tracks)
+    heard = [np.hstack([scores(each[h.name]) for h in HEADS]) for each in tracks]
+    expected = {tuple(np.round(new[0] - old[-4:].mean(axis=0), 6)) for new in heard for old in heard}
+    assert {tuple(np.round(each, 6)) for each in between} <= expected
+    assert len(within) == len(tracks) * 43
 
 
-@pytest.mark.parametrize("windows", [[], [40], [2, 2], [1]])
+@pytest.mark.parametrize("hop_s", [0.1, 0.5, 0.7, 1.0, 2.5])
+def test_any_hop_will_do(hop_s: float) -> None:
+    assert fit_novelty(pieces(10), HEADS, hop_s=hop_s, window_s=WINDOW_S) is not None
+
+
+@pytest.mark.parametrize("windows", [[], [40], [40] * 3, [2] * 10, [1] * 10])
 def test_tracks_that_are_too_few_or_too_short_tell_nothing(windows: list[int]) -> None:
     tracks = [{name: each[:count] for name, each in piece(np.random.default_rng(0)).items()} for count in windows]
     assert fit_novelty(tracks, HEADS, hop_s=HOP_S, window_s=WINDOW_S) is None
 
 
 def test_answers_that_never_move_do_no_harm() -> None:
-    still = [{"genre": np.full((10, 3), 1 / 3), "mood": np.full((10, 2), 0.5)} for _ in range(3)]
+    still = [{"genre": np.full((10, 3), 1 / 3), "mood": np.full((10, 2), 0.5)} for _ in range(5)]
     spec = fit_novelty(still, HEADS, hop_s=HOP_S, window_s=WINDOW_S)
-    assert np.all(novelties(spec, *still)[2:] == 0.0)
+    assert spec is not None
+    assert {pace(each) for each in novelties(spec, *still)} == {1.0}

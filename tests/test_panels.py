@@ -34,7 +34,7 @@ DECIDED, SILENCE, UNSURE, WARMING = (
 @pytest.mark.parametrize("enter", [0.3, 0.9])
 def test_the_stated_delay_is_that_of_the_vote(half_life_s: float, words: str, pace: float, enter: float) -> None:
     hop_s = 0.34
-    said = panels.delay_sentence(half_life_s=half_life_s, enter=enter, window_s=2.8, hop_s=hop_s)
+    said = panels.delay_sentence(half_life_s=half_life_s, enter=enter, window_s=2.8, hop_s=hop_s, hears_changes=True)
     stated = change_s(half_life_s, hop_s=hop_s, pace=pace, enter=enter)
     assert f"{words} {panels.seconds(stated)}" in said
     before, after = np.eye(len(CARD.head.labels), dtype=np.float32)[:2]
@@ -48,8 +48,14 @@ def test_the_stated_delay_is_that_of_the_vote(half_life_s: float, words: str, pa
     assert took == pytest.approx(stated)
 
 
+def test_a_model_that_hears_no_changes_promises_none() -> None:
+    said = panels.delay_sentence(half_life_s=4.0, enter=0.4, window_s=2.8, hop_s=0.34, hears_changes=False)
+    alike = panels.seconds(change_s(4.0, hop_s=0.34, pace=1.0, enter=0.4))
+    assert f"the label follows within {alike}, on top of" in said
+
+
 def test_a_model_that_never_decides_is_said_to() -> None:
-    assert "never" in panels.delay_sentence(half_life_s=2.0, enter=1.0, window_s=2.8, hop_s=0.34)
+    assert "never" in panels.delay_sentence(half_life_s=2.0, enter=1.0, window_s=2.8, hop_s=0.34, hears_changes=True)
 
 
 def test_frequency_ticks_stand_where_their_bands_are() -> None:

@@ -104,6 +104,36 @@ def test_a_label_that_another_leads_by_a_little_is_kept_for_a_while_but_not_for_
         assert set(labels[labels.index(1) :]) == {1}
 
 
+def test_the_mean_of_the_piece_before_does_not_take_a_label_back():
+    """Also where nobody heard the other one begin."""
+    stream = [*seconds_of([0.9, 0.05, 0.05], 120), *seconds_of([0.1, 0.8, 0.1], 20), *seconds_of([0.65, 0.3, 0.05], 10)]
+    labels = [standing.label for standing in run(stream)]
+    after = labels[labels.index(1) :]
+    assert set(after) == {1} or set(after) == {1, None}
+
+
+def test_of_new_sound_the_first_impression_stands_until_enough_has_been_heard():
+    """What was before the change has no part in the mean of the piece."""
+    head = HEAD.model_copy(update={"enter": 0.3, "leave": 0.1})
+    vote = RunningVote(head, hop_s=HOP_S)
+    for p in seconds_of([0.1, 0.2, 0.7], 300):
+        vote.update(p, elapsed_s=HOP_S)
+    for _ in range(9):
+        vote.update(np.array([0.9, 0.1, 0.0], np.float32), elapsed_s=HOP_S, aged_s=99.0)
+    labels = [vote.update(p, elapsed_s=HOP_S).label for p in seconds_of([0.35, 0.65, 0.0], 60)]
+    changed = labels.index(1) * HOP_S
+    assert 20.0 < changed < 35.0
+    assert set(labels[: labels.index(1)]) == {0}
+
+
+def test_a_longer_half_life_does_not_make_a_label_give_way():
+    vote = RunningVote(HEAD, hop_s=HOP_S, half_life_s=1.0)
+    for p in seconds_of([0.9, 0.1, 0.0], 12):
+        vote.update(p, elapsed_s=HOP_S)
+    vote.half_life_s = 16.0
+    assert {vote.update(p, elapsed_s=HOP_S).label for p in seconds_of([0.2, 0.8, 0.0], 3)} <= {0, None}
+
+
 def test_a_change_that_comes_and_goes_does_not_move_the_label():
     # A jingle of a second, every ten: the label stays; the plain average with a short memory would not.
     stream = [*seconds_of([0.8, 0.1, 0.1], 10), *seconds_of([0.1, 0.8, 0.1], 0.7)] * 10

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from models.half_life import DEFAULT_HALF_LIFE_S
 from models.novelty import Novelty, pace
 from models.spec import Head, NoveltySpec
 from models.vote import RunningVote
-from train.novelty_fit import fit_novelty, tempered
+from train.novelty_fit import fit_novelty
 from train.progress import say
 
 FloatArray = npt.NDArray[np.floating]
@@ -50,9 +51,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class HeardTracks:
-    """What a network says of tracks that a question is asked of: ``answers[i]`` the probabilities (n_i, classes) of
-    track ``i``'s windows by each head, ``hop_s`` apart and ``window_s`` long; ``targets`` (tracks,) of the question."""
+    """What a network says of tracks that a question is asked of: ``answers[i]`` the probabilities (n_i, classes) of the
+    windows of the track at ``paths[i]`` by each head, ``hop_s`` apart and ``window_s`` long; ``targets`` (tracks,) of
+    the question."""
 
+    paths: Sequence[Path]
     answers: Sequence[Mapping[str, FloatArray]]
     targets: IntArray
     hop_s: float
@@ -63,8 +66,19 @@ class HeardTracks:
         """The tracks of all parts."""
         return replace(
             parts[0],
+            paths=[each for part in parts for each in part.paths],
             answers=[each for part in parts for each in part.answers],
             targets=np.concatenate([part.targets for part in parts]),
+        )
+
+    def tempered(self, temperatures: Mapping[str, float]) -> HeardTracks:
+        """As they would be if the logits of some heads had been divided by a temperature (again)."""
+        return replace(
+            self,
+            answers=[
+                {name: temper(said, temperatures.get(name, 1.0)) for name, said in each.items()}
+                for each in self.answers
+            ],
         )
 
     def scored(self, name: str, novelty: NoveltySpec | None) -> ScoredTracks:
@@ -201,28 +215,35 @@ def choose_enter(head: Head, scored: ScoredTracks, *, target_accuracy: float = T
 
 
 def calibrate(head: Head, scored: ScoredTracks) -> Head:
-    """The head with temperatures and thresholds fitted to tracks that were scored at temperature 1.
+    """The head with its temperature for files and its thresholds, fitted to tracks that were scored at its temperature.
 
     Raises:
         DatasetError: there is nothing to fit to.
     """
     if not len(scored.targets):
         raise DatasetError("expected tracks to calibrate on, got none")
-    temperature = round(fit_temperature(scored), 4)
-    tempered = scored.tempered(temperature)
-    fitted = {"temperature": temperature, "file_temperature": round(fit_file_temperature(tempered), 4)}
-    return choose_enter(head.model_copy(update=fitted), tempered)
+    fitted = head.model_copy(update={"file_temperature": round(fit_file_temperature(scored), 4)})
+    return choose_enter(fitted, scored)
 
 
 def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, HeardTracks], *, by: str) -> Calibration:
     """Each head calibrated by what was said to its question, at temperature 1; as it is where nothing was. Such a head
     has no say in how new the sound is. Tells what was found, and ``by`` what."""
     asked = [head for head in heads if head.name in answers]
-    novelty = _novelty(asked, list(answers.values()), by=by)
+    # How fast the vote forgets hangs on novelty, and temperatures on the vote; novelty hardly hangs on temperatures.
+    novelty = _novelty(asked, answers)
+    temperatures = {
+        head.name: round(fit_temperature(answers[head.name].scored(head.name, novelty)), 4) for head in asked
+    }
+    warm = {name: said.tempered(temperatures) for name, said in answers.items()}
+    novelty = _novelty(asked, warm)
+    if novelty is None:
+        say(f"tracks of {by} are too few or too short to tell pieces apart by: the vote forgets by its half-life alone")
     calibrated = []
     for head in heads:
-        if head.name in answers:
-            fitted = calibrate(head, answers[head.name].scored(head.name, novelty))
+        if head.name in temperatures:
+            fitted = head.model_copy(update={"temperature": temperatures[head.name]})
+            fitted = calibrate(fitted, warm[head.name].scored(head.name, novelty))
             words = (
                 f"temperature {fitted.temperature:g}{end_of_range(fitted.temperature)}, "
                 f"{fitted.file_temperature:g}{end_of_range(fitted.file_temperature)} for files, enter {fitted.enter:g}"
@@ -232,12 +253,13 @@ def calibrate_heads(heads: Sequence[Head], answers: Mapping[str, HeardTracks], *
             fitted = head
             say(f"{head.name}: no track in {by}, not calibrated")
         calibrated.append(fitted)
-    return Calibration(tuple(calibrated), novelty and tempered(novelty, calibrated))
+    return Calibration(tuple(calibrated), novelty)
 
 
-def _novelty(heads: Sequence[Head], answers: Sequence[HeardTracks], *, by: str) -> NoveltySpec | None:
-    tracks = [track for heard in answers for track in heard.answers]
-    found = fit_novelty(tracks, heads, hop_s=answers[0].hop_s, window_s=answers[0].window_s) if answers else None
-    if found is None:
-        say(f"no two tracks of {by} are long enough to tell pieces apart by: the vote forgets by its half-life alone")
-    return found
+def _novelty(heads: Sequence[Head], answers: Mapping[str, HeardTracks]) -> NoveltySpec | None:
+    """By every track once, of however many questions it is asked."""
+    tracks = {path: said for heard in answers.values() for path, said in zip(heard.paths, heard.answers, strict=True)}
+    if not tracks:
+        return None
+    heard = next(iter(answers.values()))
+    return fit_novelty(list(tracks.values()), heads, hop_s=heard.hop_s, window_s=heard.window_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,9 +107,11 @@ def evaluate(
     )
 
 
-def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features: Sounds) -> dict[str, HeardTracks]:
-    """For each head that is ``asked`` about tracks, what all of the asked heads say of all windows of those that have
-    features, as live audio looks at them: what calibration is fitted to.
+def score_windows(
+    scorer: Scorer, asked: Mapping[str, Sequence[Track]], features: Sounds, *, heads: Collection[str]
+) -> dict[str, HeardTracks]:
+    """For each head that is ``asked`` about tracks, what some ``heads`` say of all windows of those that have features,
+    as live audio looks at them: what calibration is fitted to.
 
     Raises:
         DatasetError: a label that the model does not know, or no track to score.
@@ -121,7 +123,8 @@ def score_windows(scorer: Scorer, asked: Mapping[str, Sequence[Track]], features
         used = tuple(track for track in tracks if track.path in features)
         heard = list(_heard(AskedFirst(scorer, name), used, features, 0.0))
         found[name] = HeardTracks(
-            answers=[{each: answers[each] for each in asked} for _, _, answers in heard],
+            paths=[track.path for track, _, _ in heard],
+            answers=[{each: answers[each] for each in heads} for _, _, answers in heard],
             targets=np.array([labels[name].index(track.label) for track, _, _ in heard], dtype=np.int64),
             hop_s=card.hop_seconds,
             window_s=card.window_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,31 +25,20 @@ def fit_novelty(
     """What tells pieces apart by the answers of ``heads``, from the probabilities (n, classes) that each gives of the
     windows of every track, ``hop_s`` apart and ``window_s`` long.
 
-    As live: each window against those before it, within its track and where another track follows. None where no track
-    is long enough, or there is but one.
+    As live: each window against those before it, within its track and where another track follows. None where tracks
+    are too few to tell how their answers vary, or too short.
     """
-    heard = [np.hstack([scores(track[head.name]) for head in heads]) for track in tracks]
-    within, between = _differences(heard, hop_s=hop_s, window_s=window_s)
-    if not within or not between:
-        return None
     # Scores of a head add up to nothing: there is a direction less than there are labels.
     basis = block_diag(*(helmert(len(head.labels)) for head in heads))
+    heard = [np.hstack([scores(track[head.name]) for head in heads]) for track in tracks]
+    within, between = _differences(heard, hop_s=hop_s, window_s=window_s)
+    if len(heard) <= len(basis) or not within or not between:
+        return None
     same, other = (_covariance(np.array(differences) @ basis.T) for differences in (within, between))
     weights = basis.T @ (np.linalg.inv(same) - np.linalg.inv(other)) @ basis
     bias = np.linalg.slogdet(other).logabsdet - np.linalg.slogdet(same).logabsdet
-    return _spec(tuple(head.name for head in heads), weights, float(bias))
-
-
-def tempered(spec: NoveltySpec, heads: Sequence[Head]) -> NoveltySpec:
-    """The same of probabilities at the temperatures of ``heads``, for one that was fitted at temperature 1."""
-    by_name = {head.name: head for head in heads}
-    warmth = np.concatenate([np.full(len(by_name[n].labels), by_name[n].temperature) for n in spec.heads])
-    return _spec(spec.heads, np.array(spec.weights) * np.outer(warmth, warmth), spec.bias)
-
-
-def _spec(heads: tuple[str, ...], weights: npt.NDArray[np.float64], bias: float) -> NoveltySpec:
     rows = tuple(tuple(float(f"{each:.{_DIGITS}g}") for each in row) for row in weights)
-    return NoveltySpec(heads=heads, weights=rows, bias=float(f"{bias:.{_DIGITS}g}"))
+    return NoveltySpec(heads=tuple(head.name for head in heads), weights=rows, bias=float(bias))
 
 
 def _differences(heard: Sequence[Scores], *, hop_s: float, window_s: float) -> tuple[list[Scores], list[Scores]]:
@@ -60,8 +50,8 @@ def _differences(heard: Sequence[Scores], *, hop_s: float, window_s: float) -> t
         before = Before(window_s)
         moved = [before.difference(window, elapsed_s=hop_s) for window in heard[at]]
         within += [each for each in moved if each is not None]
-        # Its windows that lie within one window of its first are set against the track before.
-        new = heard[following][: round(window_s / hop_s)] if following != at else ()
+        # Its windows that begin within its first are set against the track before.
+        new = heard[following][: math.ceil(window_s / hop_s - 1e-6)] if following != at else ()
         elapsed = [window_s, *[hop_s] * len(new)]
         moved = [before.difference(window, elapsed_s=step) for window, step in zip(new, elapsed, strict=False)]
         between += [each for each in moved if each is not None]

@@ -171,14 +171,15 @@ class Run:
         """By question, what a network says of a fold, at temperature 1: of many tracks some, every so-manieth. Without
         the questions that are not asked there, or in training only."""
         asked = {}
-        for question in self.questions:
-            tracks = question.in_folds({fold}).tracks
-            if tracks and question.name not in self.plan.auxiliary:
+        shown = [question for question in self.questions if question.name not in self.plan.auxiliary]
+        for question in shown:
+            if tracks := question.in_folds({fold}).tracks:
                 asked[question.name] = tracks[:: math.ceil(len(tracks) / _ENOUGH_TRACKS)]
         with TemporaryDirectory() as folder:
             # What is scored is what will run. No model stands in the run's folder before it is calibrated.
             self.export(checkpoint, model := Path(folder) / MODEL_NAME)
-            return score_windows(self._scorer(model), asked, self.features.features)
+            heads = [question.name for question in shown]
+            return score_windows(self._scorer(model), asked, self.features.features, heads=heads)
 
     def calibrate(self, heads: Sequence[Head], answers: Mapping[str, HeardTracks], *, by: str) -> Calibration:
         """See ``calibrate_heads``; heads that only training asks stay as they are: nobody will look at them."""
