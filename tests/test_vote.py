@@ -126,6 +126,16 @@ def test_of_new_sound_the_first_impression_stands_until_enough_has_been_heard():
     assert set(labels[: labels.index(1)]) == {0}
 
 
+def test_of_new_sound_that_nothing_leads_by_far_the_mean_tells_once_enough_has_been_heard():
+    """However long the piece before it was."""
+    vote = RunningVote(HEAD.model_copy(update={"enter": 0.3, "leave": 0.1}), hop_s=HOP_S)
+    for p in seconds_of([0.9, 0.1, 0.0], 300):
+        vote.update(p, elapsed_s=HOP_S)
+    after = seconds_of([0.4, 0.6, 0.0], 60)
+    labels = [vote.update(p, elapsed_s=HOP_S, aged_s=99.0 if at < 9 else None).label for at, p in enumerate(after)]
+    assert 20.0 < labels.index(1) * HOP_S < 35.0
+
+
 def test_a_longer_half_life_does_not_make_a_label_give_way():
     vote = RunningVote(HEAD, hop_s=HOP_S, half_life_s=1.0)
     for p in seconds_of([0.9, 0.1, 0.0], 12):
