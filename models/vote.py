@@ -22,7 +22,7 @@ from models.spec import Head
 FloatArray = npt.NDArray[np.float32]
 
 _AT_ONCE: Final = 3.0
-"""Half-lives by which a window of new sound ages what was before, at most: a word or a cough does not take the label."""
+"""Half-lives by which a window of new sound ages what was before, at most: a word or a cough takes no label."""
 _LEAD: Final = 0.55
 """By how much more probability a label takes the place of the one shown last: most of what there is."""
 _LEAD_IN_PIECE: Final = 0.15
