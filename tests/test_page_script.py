@@ -72,7 +72,7 @@ def test_the_page_shows_settings_history_and_model(engine: Engine) -> None:
     script = show()
     assert script.selectbox(key="source").value == "mic"
     assert script.select_slider(key="half_life").value == 5.0
-    assert "1.4\N{NO-BREAK SPACE}s where it sounds quite different" in script.caption[0].value
+    assert "the label follows within 11\N{NO-BREAK SPACE}s, on top of" in script.caption[0].value
     tables = "".join(element.proto.body for element in script.get("html"))
     assert "<td>jazz</td>" in tables
     assert "<td>now</td>" in tables

@@ -79,7 +79,7 @@ def test_three_windows_see_the_same_and_share_the_settings(show: Show, watch: Ca
     for window in windows:
         window.locator(".model-name", has_text="half-life 3 s").wait_for(timeout=OPEN_MS)
         # The other viewers' controls follow with their next rerun.
-        window.get_by_text("6.6\N{NO-BREAK SPACE}s where it sounds much the same").wait_for(timeout=OPEN_MS)
+        window.get_by_text("follows within 6.6\N{NO-BREAK SPACE}s, on top of").wait_for(timeout=OPEN_MS)
     slider.press("ArrowLeft")
     wait_until(lambda: show.engine.commands[-1] == SetHalfLife(2.0), "the second command")
 
