@@ -31,7 +31,7 @@ _NEW: Final = 9.0
 _SOFTNESS: Final = 3.0
 """How far about it the pace goes from slow to fast."""
 FASTEST: Final = 60.0
-"""At most."""
+"""The pace of sound that cannot be of the same piece."""
 
 
 def scores(probabilities: npt.NDArray[np.floating]) -> Scores:
